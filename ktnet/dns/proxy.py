@@ -1,0 +1,212 @@
+"""The DNS proxy's sockets: UDP and TCP on an address of the TUN."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, cast
+
+from ktnet.dns.messages import Query, build_rejection, parse_query
+from ktnet.dns.policy import Policy
+from ktnet.dns.resolver import AskCluster, Counters, Resolver
+from ktnet.dns.upstream import DNS_PORT, Upstreams
+from ktnet.errors import RemoteProtocolError
+
+log = logging.getLogger(__name__)
+
+MAX_UDP_QUERIES = 256
+"""Answered at once; each may hold up to three descriptors, and 1,024 is a usual limit. What
+comes on top is dropped, as a full socket buffer would: clients ask again."""
+
+MAX_CONNECTIONS = 64
+MAX_PIPELINED = 16
+"""Answered at once on one connection (RFC 7766 section 6.2.1.1); more are read when one is done."""
+
+IDLE_TIME_S = 10.0
+"""A connection that sends no query, or takes no answer, for so long is closed (RFC 7766 6.2.3).
+Longer than any query takes, so nothing is in flight then."""
+
+_SHORTAGE_PAUSE_S = 0.1
+"""Before the next accept when there was no descriptor for a connection."""
+
+
+class Proxy:
+    """An open proxy."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    @property
+    def counters(self) -> Counters:
+        """What the proxy has seen until now."""
+        return self._resolver.counters
+
+    @property
+    def policy(self) -> Policy:
+        """Whose names are whose; may be replaced while the proxy runs."""
+        return self._resolver.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._resolver.policy = policy
+
+
+@asynccontextmanager
+async def open_proxy(
+    udp: socket.socket,
+    tcp: socket.socket,
+    policy: Policy,
+    ask_cluster: AskCluster,
+    upstreams: Sequence[IPv4Address | IPv6Address],
+    *,
+    upstream_port: int = DNS_PORT,
+) -> AsyncIterator[Proxy]:
+    """Answer queries on two bound sockets (`tcp` listens) until the context is left.
+
+    Closes both sockets then. `upstreams` are asked for names outside the cluster, in this order;
+    the proxy's own address among them is left out, since it would ask itself for ever.
+    """
+    with udp, tcp:
+        host, port = udp.getsockname()[:2]
+        own = (ip_address(host), port)
+        others = [server for server in upstreams if (server, upstream_port) != own]
+        resolver = Resolver(policy, ask_cluster, Upstreams(others, port=upstream_port))
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(_serve(udp, tcp, resolver))
+            try:
+                yield Proxy(resolver)
+            finally:
+                serving.cancel()
+
+
+async def _serve(udp: socket.socket, tcp: socket.socket, resolver: Resolver) -> None:
+    udp.setblocking(False)
+    tcp.setblocking(False)
+    async with asyncio.TaskGroup() as group:
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _UdpServer(resolver, group), sock=udp
+        )
+        try:
+            await _serve_tcp(tcp, resolver)
+        finally:
+            transport.abort()
+
+
+class _UdpServer(asyncio.DatagramProtocol):
+    """Answers datagrams; each has a task in the group that the server was given."""
+
+    def __init__(self, resolver: Resolver, group: asyncio.TaskGroup) -> None:
+        self._resolver = resolver
+        self._group = group
+        self._in_flight = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if self._in_flight >= MAX_UDP_QUERIES:
+            self._resolver.counters.dropped += 1
+            return
+        try:
+            query = parse_query(data)
+        except RemoteProtocolError as error:
+            self._resolver.counters.malformed += 1
+            log.debug("datagram from %s refused: %s", addr[0], error)
+            if (rejection := build_rejection(data)) is not None:
+                self._transport.sendto(rejection, addr)
+            return
+        self._in_flight += 1
+        self._group.create_task(self._answer(query, addr))
+
+    async def _answer(self, query: Query, addr: Any) -> None:
+        try:
+            self._transport.sendto(await self._resolver.resolve(query, over_tcp=False), addr)
+        finally:
+            self._in_flight -= 1
+
+    def error_received(self, exc: Exception) -> None:
+        # An ICMP error: some client is gone before its answer came. Others are not concerned.
+        log.debug("DNS over UDP: %s", exc)
+
+
+async def _serve_tcp(listener: socket.socket, resolver: Resolver) -> None:
+    """Accept connections until cancelled."""
+    loop = asyncio.get_running_loop()
+    slots = asyncio.Semaphore(MAX_CONNECTIONS)
+    async with asyncio.TaskGroup() as group:
+        while True:
+            await slots.acquire()
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                slots.release()
+                log.warning("a DNS connection was not accepted: %s", error)
+                await asyncio.sleep(_SHORTAGE_PAUSE_S)
+                continue
+            task = group.create_task(_serve_connection(connection, resolver))
+            task.add_done_callback(lambda _: slots.release())
+
+
+async def _serve_connection(connection: socket.socket, resolver: Resolver) -> None:
+    """Answer the queries of one connection, each as soon as its answer is there (RFC 7766 7)."""
+    with connection:
+        reader, writer = await asyncio.open_connection(sock=connection)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await _read_queries(reader, writer, resolver, group)
+            writer.close()
+            async with asyncio.timeout(IDLE_TIME_S):
+                await writer.wait_closed()
+        except OSError as error:  # a TimeoutError is one too
+            log.debug("a DNS connection ended: %s", error)
+        finally:
+            writer.transport.abort()
+
+
+async def _read_queries(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    resolver: Resolver,
+    group: asyncio.TaskGroup,
+) -> None:
+    """Read queries, each behind its length in two octets, until the client ends or idles.
+
+    What is no query ends it too: framing can't be trusted any more.
+    """
+    slots = asyncio.Semaphore(MAX_PIPELINED)
+    while True:
+        await slots.acquire()
+        try:
+            async with asyncio.timeout(IDLE_TIME_S):
+                length = int.from_bytes(await reader.readexactly(2), "big")
+                message = await reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError, TimeoutError):
+            return
+        try:
+            query = parse_query(message)
+        except RemoteProtocolError as error:
+            resolver.counters.malformed += 1
+            log.debug("message on a DNS connection refused: %s", error)
+            if (rejection := build_rejection(message)) is not None:
+                await _write(writer, rejection)
+            return
+        task = group.create_task(_answer_over_tcp(query, writer, resolver))
+        task.add_done_callback(lambda _: slots.release())
+
+
+async def _answer_over_tcp(query: Query, writer: asyncio.StreamWriter, resolver: Resolver) -> None:
+    await _write(writer, await resolver.resolve(query, over_tcp=True))
+
+
+async def _write(writer: asyncio.StreamWriter, message: bytes) -> None:
+    """Write a message behind its length; a client that takes nothing loses its connection."""
+    writer.write(len(message).to_bytes(2, "big") + message)
+    try:
+        async with asyncio.timeout(IDLE_TIME_S):
+            await writer.drain()
+    except (OSError, TimeoutError):
+        writer.transport.abort()
