@@ -59,6 +59,10 @@ class RemoteProtocolError(TunnelError):
     """The other side sent bytes that are not what the protocol allows: their fault."""
 
 
+class HostKeyMismatch(TunnelError):
+    """The shadow showed another host key than the pinned one."""
+
+
 class LocalProtocolError(KtnetError):
     """We were about to send what the protocol does not allow: our fault, a bug."""
 

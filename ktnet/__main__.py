@@ -1,0 +1,5 @@
+"""`python -m ktnet`."""
+
+from ktnet.cli import main
+
+main()

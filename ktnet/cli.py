@@ -1,0 +1,81 @@
+"""The command line: which commands there are, and what happens to their errors.
+
+Commands load when they are called, so that `ktnet --help` answers at once although some of
+the libraries behind the commands take half a second to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from ktnet.errors import Interrupted, KtnetError
+
+COMMANDS = {
+    "connect": "Join this machine to the cluster's network.",
+    "disconnect": "End the sessions of this machine.",
+    "status": "Show the sessions of this machine.",
+    "lab": "A whole small cluster in network namespaces, to try ktnet on.",
+    "version": "Show the version.",
+}
+"""Name and one-line help of each command; the command `x` is `ktnet.commands.x:x`."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"ktnet.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def ktnet() -> None:
+    """Join this machine to a Kubernetes cluster's network.
+
+    No cluster at hand? `ktnet lab up` makes one here, in network namespaces.
+    """
+
+
+def main() -> NoReturn:
+    """Entry point: runs the command and turns errors into one line, a hint and an exit code."""
+    try:
+        ktnet(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(Interrupted.exit_code)
+    except (KtnetError, BaseExceptionGroup) as raised:
+        known = known_error(raised)
+        if known is None:
+            raise
+        click.echo(f"ktnet: {known.message}", err=True)
+        if known.hint:
+            click.echo(f"  hint: {known.hint}", err=True)
+        sys.exit(known.exit_code)
+    sys.exit(0)
+
+
+def known_error(raised: BaseException) -> KtnetError | None:
+    """The error to tell the user; None where a bug is among what was raised.
+
+    Of a group of errors it is the first, since what the other tasks raised came later.
+    """
+    if isinstance(raised, BaseExceptionGroup):
+        found = [known_error(each) for each in raised.exceptions]
+        return found[0] if None not in found else None
+    return raised if isinstance(raised, KtnetError) else None

@@ -1,0 +1,1 @@
+"""What users type: one short file a command, which parses, calls and prints."""

@@ -1,0 +1,47 @@
+"""What a long-running command tells its user while it works."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import click
+
+
+class Progress:
+    """Prints one line for each step that is done, with the time since the step before it."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._started_s = self._last_s = time.monotonic()
+
+    def step(self, name: str, detail: str) -> None:
+        """A step is done."""
+        now_s = time.monotonic()
+        took_s, self._last_s = now_s - self._last_s, now_s
+        self._say(f"{click.style('✓', fg='green')} {name:<9} {detail}  {took_s:.1f} s")
+
+    def waiting(self, detail: str) -> None:
+        """What the step under way is waiting for."""
+        self._say(f"{click.style('…', dim=True)} {detail}")
+
+    def note(self, text: str) -> None:
+        """Something that the user should know, though it stops nothing."""
+        self._say(f"{click.style('!', fg='yellow')} {text}")
+
+    def ready(self, text: str) -> None:
+        """All steps are done."""
+        took_s = time.monotonic() - self._started_s
+        self._say(f"{click.style('ready', fg='green', bold=True)} in {took_s:.1f} s: {text}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            click.echo(line)
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Send the log to stderr: all that our parts say with -v, warnings else."""
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("ktnet").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    # asyncssh logs every channel at INFO; the parts above it say what matters.
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)

@@ -1,0 +1,36 @@
+"""`ktnet status`: the sessions of this machine."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print it.",
+)
+def status(output: str) -> None:
+    """Show the sessions of this machine."""
+    import json
+
+    from ktnet.control import list_sessions
+
+    sessions = list_sessions()
+    if output == "json":
+        click.echo(json.dumps({"sessions": sessions}, indent=2))
+        return
+    if not sessions:
+        click.echo("no sessions")
+        return
+    columns = ("pid", "command", "namespace", "state", "since", "context")
+    rows = [columns, *(tuple(str(s.get(c, "")) for c in columns) for s in sessions)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    for row in rows:
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
