@@ -1,0 +1,90 @@
+"""The command line of the shadow, which the pod's manifest gives."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncssh
+
+from ktnet.wire.shadow import SSH_PORT
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the manifest decides."""
+
+    authorized_key: asyncssh.SSHKey
+    bind: str
+    port: int
+    idle_s: float
+
+
+def parse_arguments(argv: Sequence[str]) -> Arguments:
+    """Parse; a mistake prints usage and raises SystemExit(2), as argparse does."""
+    parser = argparse.ArgumentParser(
+        prog="ktnet.shadow", description="The cluster's end of a ktnet tunnel."
+    )
+    parser.add_argument(
+        "--authorized-key",
+        required=True,
+        type=_parse_key,
+        metavar='"ssh-ed25519 BASE64"',
+        help="the one public key that may attach",
+    )
+    parser.add_argument(
+        "--bind",
+        default="127.0.0.1",
+        type=_parse_address,
+        metavar="ADDRESS",
+        help="address to listen on (default: %(default)s, where port-forward connects to)",
+    )
+    parser.add_argument("--port", default=SSH_PORT, type=_parse_port, metavar="PORT")
+    parser.add_argument(
+        "--idle",
+        default=60.0,
+        type=_parse_seconds,
+        metavar="SECONDS",
+        help="end the session when nobody has been attached for so long (default: %(default)s)",
+    )
+    found = parser.parse_args(argv)
+    return Arguments(found.authorized_key, found.bind, found.port, found.idle)
+
+
+def _parse_key(text: str) -> asyncssh.SSHKey:
+    try:
+        key = asyncssh.import_public_key(text)
+    except (asyncssh.KeyImportError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"not an OpenSSH public key: {error}") from error
+    if key.get_algorithm() != "ssh-ed25519":
+        raise argparse.ArgumentTypeError("only ssh-ed25519 keys are taken")
+    return key
+
+
+def _parse_address(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if address.is_unspecified:
+        # Every client reaches the shadow on one known address: no reason to listen wider.
+        raise argparse.ArgumentTypeError("listening on all addresses is not offered")
+    return str(address)
+
+
+def _parse_port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
+        return int(text)
+    raise argparse.ArgumentTypeError("a port is a number from 0 (any free one) to 65535")
+
+
+def _parse_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not 0 < seconds < 10**8:
+        raise argparse.ArgumentTypeError("a time in seconds above 0")
+    return seconds

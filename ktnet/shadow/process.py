@@ -1,0 +1,91 @@
+"""The shadow's process: listen, publish the host key, serve, and end with the right code."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncssh
+
+from ktnet.shadow.arguments import Arguments, parse_arguments
+from ktnet.shadow.hostkey import build_public_key, new_host_key, run_repetition
+from ktnet.shadow.lifetime import EXIT_SESSION_OVER, EXIT_TERMINATED
+from ktnet.shadow.log import EventLog, take_over_logging, take_over_loop, write_to_stdout
+from ktnet.shadow.resolver import Resolver, parse_nameservers
+from ktnet.shadow.server import Shadow, open_server
+from ktnet.wire.shadow import build_host_key_line
+
+DRAIN_TIMEOUT_S = 5.0
+"""For flows to end by themselves after SIGTERM; a pod has 30 s where its spec says nothing."""
+
+EXIT_CANNOT_LISTEN = 1
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+def main() -> int:
+    """The exit code of the process."""
+    arguments = parse_arguments(sys.argv[1:])
+    host_key = new_host_key()
+    log = EventLog(build_host_key_line(build_public_key(host_key)), write_to_stdout)
+    take_over_logging(log)
+    _raise_descriptor_limit()
+    try:
+        return asyncio.run(run_shadow(arguments, host_key, log))
+    except OSError as error:
+        log.event("cannot listen", address=arguments.bind, port=arguments.port, reason=error)
+        return EXIT_CANNOT_LISTEN
+
+
+async def run_shadow(arguments: Arguments, host_key: asyncssh.SSHKey, log: EventLog) -> int:
+    """Serve until the session is over or SIGTERM comes; the exit code. OSError: can't listen."""
+    loop = asyncio.get_running_loop()
+    take_over_loop(log, loop)
+    end: asyncio.Future[int] = loop.create_future()
+
+    def finish(code: int) -> None:
+        if not end.done():
+            end.set_result(code)
+
+    # A process with number 1, as in a container, is killed by no signal it does not handle.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, finish, EXIT_TERMINATED)
+
+    group = asyncio.TaskGroup()
+    resolver = Resolver(parse_nameservers(_read_resolv_conf()))
+    shadow = Shadow(arguments.authorized_key, resolver, log, group)
+    async with open_server(shadow, host_key, arguments.bind, arguments.port) as acceptor, group:
+        # In this order: whoever has read the host key may connect at once.
+        log.host_key()
+        log.event("listening", address=arguments.bind, port=acceptor.get_port())
+        repetition = group.create_task(run_repetition(log))
+        idle = group.create_task(_end_when_idle(shadow, arguments.idle_s, finish))
+        code = await end
+        acceptor.close()
+        log.event("session over" if code == EXIT_SESSION_OVER else "terminating")
+        await shadow.drain(DRAIN_TIMEOUT_S)
+        repetition.cancel()
+        idle.cancel()
+    return code
+
+
+async def _end_when_idle(shadow: Shadow, idle_s: float, finish: Callable[[int], None]) -> None:
+    await shadow.attendance.wait_idle(idle_s)
+    finish(EXIT_SESSION_OVER)
+
+
+def _read_resolv_conf() -> str:
+    try:
+        return RESOLV_CONF.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _raise_descriptor_limit() -> None:
+    """Every flow takes a descriptor, and the usual soft limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,236 @@
+"""The SSH server: who may attach, and what may be opened. One `ShadowServer` a connection.
+
+Standard SSH on the wire (RFC 4252, RFC 4254): one user, one Ed25519 key; `direct-tcpip` channels
+to whatever the pod reaches; the DNS subsystem. Not a shell, a file or a listening port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncssh
+
+from ktnet.shadow.carrier import CONGESTION, Admission, Listener
+from ktnet.shadow.lifetime import Attendance
+from ktnet.shadow.log import EventLog
+from ktnet.shadow.names import NameSession
+from ktnet.shadow.resolver import Resolver
+from ktnet.shadow.target import EchoReceiver, TargetFailed, TargetReceiver, open_target
+from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
+from ktnet.wire.flow import OpenFailure
+from ktnet.wire.shadow import PROBE_HOST, SSH_USER
+from ktnet.wire.window import PACKET_BYTES, WindowBudget
+
+LOGIN_TIMEOUT_S = 15.0
+
+KEEPALIVE_INTERVAL_S = 15.0
+KEEPALIVE_MOST_UNANSWERED = 3
+"""A client that vanished without a word is taken for gone after a minute of silence."""
+
+_FlowChannel = asyncssh.SSHTCPChannel[bytes]
+
+
+@dataclass
+class Shadow:
+    """What all connections to this shadow share."""
+
+    authorized_key: asyncssh.SSHKey
+    resolver: Resolver
+    log: EventLog
+    group: asyncio.TaskGroup
+    attendance: Attendance = field(default_factory=Attendance)
+    admission: Admission = field(default_factory=Admission)
+    windows: WindowBudget = field(default_factory=WindowBudget)
+    connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
+    flows: set[ChannelFlow] = field(default_factory=set)
+    flow_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    draining: bool = False
+
+    async def drain(self, timeout_s: float) -> None:
+        """Open no more flows, give those that are open some time to end, then disconnect."""
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.flows:
+                    self.flow_ended.clear()
+                    await self.flow_ended.wait()
+        for connection in list(self.connections):
+            connection.close()
+            await connection.wait_closed()
+
+
+class ShadowServer(asyncssh.SSHServer):
+    """asyncssh's callbacks for one connection."""
+
+    def __init__(self, shadow: Shadow) -> None:
+        self._shadow = shadow
+        self._log = shadow.log
+        self._attached = False
+        self._connecting: set[asyncio.Task[object]] = set()
+        self._traffic = Traffic()
+
+    # -- attach ----------------------------------------------------------------------------
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """A TCP connection; the key exchange begins."""
+        self._conn = conn
+        self._peer = conn.get_extra_info("peername", ("?", 0))
+        self._surroundings = Surroundings(
+            congestion=conn.get_extra_info(CONGESTION),
+            traffic=self._traffic,
+            call_soon=asyncio.get_running_loop().call_soon,
+        )
+        self._shadow.admission.unauthenticated += 1
+        self._shadow.connections.add(conn)
+
+    def begin_auth(self, username: str) -> bool:
+        """Everybody has to authenticate."""
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """The only way to."""
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether this is the one who may."""
+        if username == SSH_USER and key == self._shadow.authorized_key:
+            return True
+        self._log.event("key refused", user=username, key=key.get_fingerprint(), peer=self._peer[0])
+        return False
+
+    def auth_completed(self) -> None:
+        """The client has shown the key."""
+        self._attached = True
+        self._shadow.admission.unauthenticated -= 1
+        self._shadow.attendance.arrive()
+        self._log.event("client attached", peer=self._peer[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, for whatever reason."""
+        for task in self._connecting:
+            task.cancel()
+        self._shadow.connections.discard(self._conn)
+        if not self._attached:
+            self._shadow.admission.unauthenticated -= 1
+            self._log.event("connection without log-in ended", peer=self._peer[0], reason=exc)
+            return
+        self._shadow.attendance.leave()
+        self._log.event(
+            "client gone",
+            reason=exc or "orderly",
+            flows=self._traffic.flows_opened,
+            failed=self._traffic.flows_failed,
+            sent=self._traffic.bytes_sent,
+            received=self._traffic.bytes_received,
+        )
+
+    # -- DNS -------------------------------------------------------------------------------
+
+    def session_requested(
+        self,
+    ) -> tuple[asyncssh.SSHServerChannel[bytes], asyncssh.SSHServerSession[bytes]]:
+        """A session channel: for the DNS subsystem."""
+        channel = self._conn.create_server_channel(encoding=None)
+        return channel, NameSession(self._shadow.resolver, self._shadow.group, self._log)
+
+    # -- flows -----------------------------------------------------------------------------
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> tuple[_FlowChannel, Coroutine[Any, Any, Any]]:
+        """A flow: connect first, confirm then."""
+        window_bytes = self._shadow.windows.take()
+        channel = self._conn.create_tcp_channel(None, "strict", window_bytes, PACKET_BYTES)
+        opening = self._open_flow(
+            channel, window_bytes, (dest_host, dest_port), (orig_host, orig_port)
+        )
+        return channel, opening
+
+    async def _open_flow(
+        self,
+        channel: _FlowChannel,
+        window_bytes: int,
+        target: tuple[str, int],
+        origin: tuple[str, int],
+    ) -> ChannelFlow:
+        """Runs in a task of asyncssh's, which sends the confirmation or the failure."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (narrows the type)
+        self._connecting.add(task)
+        try:
+            receiver = await self._open_receiver(*target)
+        except BaseException as error:
+            self._shadow.windows.give_back(window_bytes)
+            if not isinstance(error, TargetFailed):
+                raise
+            self._traffic.flows_failed += 1
+            self._log.event(
+                "target failed",
+                host=target[0],
+                port=target[1],
+                origin=f"{origin[0]}:{origin[1]}",
+                cause=error.reason,
+            )
+            raise asyncssh.ChannelOpenError(error.failure.value, error.reason) from error
+        finally:
+            self._connecting.discard(task)
+        # Nothing is awaited from here to the confirmation, so the client is still there: had it
+        # gone meanwhile, this task would have been cancelled.
+        flow = ChannelFlow(
+            receiver, self._surroundings, lambda: self._flow_gone(flow, window_bytes)
+        )
+        flow.watch(channel)
+        self._shadow.flows.add(flow)
+        return flow
+
+    async def _open_receiver(self, host: str, port: int) -> TargetReceiver | EchoReceiver:
+        if self._conn.is_closed():
+            raise TargetFailed(OpenFailure.SHORTAGE, "the client went away before this began")
+        if self._shadow.draining:
+            raise TargetFailed(OpenFailure.SHORTAGE, "the shadow is going down")
+        if host == PROBE_HOST:
+            return EchoReceiver()
+        return await open_target(host, port)
+
+    def _flow_gone(self, flow: ChannelFlow, window_bytes: int) -> None:
+        self._shadow.windows.give_back(window_bytes)
+        self._shadow.flows.discard(flow)
+        self._shadow.flow_ended.set()
+
+
+@contextlib.asynccontextmanager
+async def open_server(
+    shadow: Shadow, host_key: asyncssh.SSHKey, address: str, port: int
+) -> AsyncIterator[asyncssh.SSHAcceptor]:
+    """Listen on address:port (0: any free one). OSError where that is not possible."""
+    acceptor = await asyncssh.listen(
+        address,
+        port,
+        tunnel=Listener(shadow.admission),
+        config=None,
+        server_factory=lambda: ShadowServer(shadow),
+        server_host_keys=[host_key],
+        gss_host=None,
+        x509_trusted_certs=None,
+        host_based_auth=False,
+        kbdint_auth=False,
+        password_auth=False,
+        kex_algs=["curve25519-sha256", "curve25519-sha256@libssh.org"],
+        encryption_algs=["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
+        compression_algs=None,
+        login_timeout=LOGIN_TIMEOUT_S,
+        keepalive_interval=KEEPALIVE_INTERVAL_S,
+        keepalive_count_max=KEEPALIVE_MOST_UNANSWERED,
+        allow_pty=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        allow_scp=False,
+    )
+    try:
+        yield acceptor
+    finally:
+        acceptor.close()
