@@ -1,0 +1,9 @@
+"""Everything that talks to Kubernetes.
+
+In the order in which a session meets them: `config` finds the cluster and our credentials,
+`api` makes requests (`paths` says where objects live, `answers` what a refusal means, `clock`
+keeps the server's time), `manifests` says what a session creates, `session` creates it, watches
+it (`verdict` reads the pod's state, `hostkey` its log, `heartbeat` renews the Lease) and deletes
+it, `portforward` or `direct` reach its SSH server, `cidrs` and `services` learn which addresses
+and names are the cluster's.
+"""

@@ -1,0 +1,369 @@
+"""Requests to the API server: JSON in, JSON out, every failure an error of ours.
+
+Only what ktnet needs of it, over the official client's transport; its thousand model classes
+stay unimported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+
+from ktnet.cluster.answers import build_error, parse_status, read_status
+from ktnet.cluster.clock import ServerClock
+from ktnet.cluster.config import ClusterTarget
+from ktnet.cluster.paths import Query, build_path, build_selectors, build_url
+from ktnet.errors import ClusterUnreachable, UsageError
+
+Json = dict[str, Any]
+
+_CONNECT_TIMEOUT_S = 10
+_REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=_CONNECT_TIMEOUT_S)
+"""A busy API server may need seconds (its own limit is 60); one that is away is noticed sooner."""
+_WATCH_SILENCE_S = 150
+"""Bookmarks come about once a minute: two of them missed, and nobody is there."""
+_LINE_LIMIT = 8 << 20
+"""Bytes of one watch event: etcd refuses objects of more than 1.5 MiB."""
+_MESSAGE_LIMIT = 1 << 20
+"""Bytes of one WebSocket message to us: real servers send 32,769 at most."""
+_PAGE_SIZE = 500
+"""Objects of one answer to a list: what kubectl asks for."""
+_USER_AGENT = f"ktnet/{version('ktnet')}"
+
+
+@asynccontextmanager
+async def open_api(target: ClusterTarget) -> AsyncIterator[Api]:
+    """A client of the API server of `target`; nothing is sent before the first request."""
+    try:
+        client = ApiClient(target.configuration)
+    except OSError as error:  # ssl.SSLError too: a certificate or key that can't be used
+        raise UsageError(f"can't use the certificates for {target.server}: {error}") from error
+    client.user_agent = _USER_AGENT
+    # Streams get connections of their own, so that many of them never starve plain requests.
+    streams = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=0),
+        raise_for_status=_keep_refusal,
+    )
+    async with client, streams:
+        yield Api(target, client, streams)
+
+
+class Api:
+    """The API server. Every method raises the errors of `answers.build_error`, and
+    ClusterUnreachable where no answer comes."""
+
+    def __init__(
+        self, target: ClusterTarget, client: ApiClient, streams: aiohttp.ClientSession
+    ) -> None:
+        self.target = target
+        self._client = client
+        self._streams = streams
+        self._clock = ServerClock()
+
+    def now(self) -> datetime:
+        """The server's time, UTC (to about a second; ours before the first answer)."""
+        return self._clock.read(time.time())
+
+    async def get(self, plural: str, name: str, *, namespace: str | None = None) -> Json:
+        """One object."""
+        return await self._call("GET", "get", plural, namespace, name)
+
+    async def list_all(
+        self,
+        plural: str,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        keep: Callable[[Json], Json] = lambda obj: obj,
+        at_most: int | None = None,
+    ) -> Json:
+        """A collection: "items", and in "metadata" the resourceVersion to watch from.
+
+        It comes in pages; `keep` says what to hold of each object (a node's is 20 KiB, and a
+        cluster may have thousands). With `at_most`, only the first so many, in one page.
+        """
+        query: Query = {"limit": at_most or _PAGE_SIZE, **build_selectors(labels, fields)}
+        page = await self._call("GET", "list", plural, namespace, query=query)
+        items = [keep(obj) for obj in page.get("items") or []]
+        while at_most is None and (following := (page.get("metadata") or {}).get("continue")):
+            page = await self._call(
+                "GET", "list", plural, namespace, query={**query, "continue": following}
+            )
+            items += [keep(obj) for obj in page.get("items") or []]
+        return page | {"items": items}
+
+    async def create(
+        self, plural: str, obj: Json, *, namespace: str | None = None, dry_run: bool = False
+    ) -> Json:
+        """Create an object; the answer has what the server filled in."""
+        query: Query = {"dryRun": "All"} if dry_run else {}
+        return await self._call("POST", "create", plural, namespace, query=query, body=obj)
+
+    async def replace(
+        self, plural: str, name: str, obj: Json, *, namespace: str | None = None
+    ) -> Json:
+        """Update an object as a whole; Conflict where its resourceVersion is not the newest."""
+        return await self._call("PUT", "update", plural, namespace, name, body=obj)
+
+    async def patch(
+        self,
+        plural: str,
+        name: str,
+        patch: Json | list[Json],
+        *,
+        kind: Literal["merge", "json"],
+        namespace: str | None = None,
+    ) -> Json:
+        """Change an object: "merge" as RFC 7386, "json" as RFC 6902."""
+        content_type = f"application/{'json-' if kind == 'json' else 'merge-'}patch+json"
+        return await self._call(
+            "PATCH", "patch", plural, namespace, name, body=patch, content_type=content_type
+        )
+
+    async def delete(
+        self,
+        plural: str,
+        name: str,
+        *,
+        namespace: str | None = None,
+        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
+        grace_s: int | None = None,
+        uid: str | None = None,
+    ) -> Json:
+        """Delete an object, and what it owns: the server's own default for Jobs orphans that.
+
+        With `uid`, only that very object: Conflict where another one has the name now.
+        """
+        options: Json = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+        }
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        return await self._call("DELETE", "delete", plural, namespace, name, body=options)
+
+    async def read_log(self, pod: str, container: str, *, namespace: str, tail: int) -> str:
+        """The last lines of a container's log; bytes that are no UTF-8 are replaced."""
+        query: Query = {"container": container, "tailLines": tail}
+        path = build_path("pods", namespace, pod, "log")
+        async with self._open("GET", path, query) as response:
+            body = await self._read(response, "get", "pods/log", namespace)
+        return body.decode(errors="replace")
+
+    @asynccontextmanager
+    async def open_watch(
+        self,
+        plural: str,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        resource_version: str = "",
+        timeout_s: int = 300,
+    ) -> AsyncIterator[AsyncIterator[tuple[str, Json]]]:
+        """Events after `resource_version` as (ADDED, MODIFIED, DELETED or BOOKMARK; object).
+
+        Without a version, first ADDED for all that is there. The iterator ends when the server's
+        time for it is over; it raises Expired where it can't go on from that version.
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+        """
+        query: dict[str, str | int] = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": timeout_s,
+            **build_selectors(labels, fields),
+        }
+        if resource_version:
+            query["resourceVersion"] = resource_version
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_WATCH_SILENCE_S
+        )
+        path = build_path(plural, namespace)
+        async with self._open("GET", path, query, limits=limits) as response:
+            if response.status >= 400:
+                await self._read(response, "watch", plural, namespace)
+            events = self._read_events(response.content, plural, namespace)
+            async with aclosing(events):
+                yield events
+
+    async def dial_websocket(
+        self,
+        plural: str,
+        name: str,
+        subresource: str,
+        query: Query,
+        *,
+        namespace: str,
+        protocol: str,
+    ) -> aiohttp.ClientWebSocketResponse[Literal[True]]:
+        """A WebSocket to a subresource; pings and the closing are left to the caller."""
+        configuration = self.target.configuration
+        path = build_path(plural, namespace, name, subresource)
+        url = build_url(self.target.server, path, query)
+        headers = await self._headers(url)
+        try:
+            with self._failures():
+                async with asyncio.timeout(_REQUEST_TIMEOUT.total):
+                    return await self._streams.ws_connect(
+                        url,
+                        protocols=(protocol,),
+                        headers=headers,
+                        autoping=False,
+                        max_msg_size=_MESSAGE_LIMIT,
+                        proxy=configuration.proxy,
+                        proxy_headers=configuration.proxy_headers,
+                        server_hostname=configuration.tls_server_name,
+                    )
+        except _RefusedUpgrade as error:
+            # A WebSocket is a GET, but for exec and port-forward the right asked is `create`.
+            resource = f"{plural}/{subresource}"
+            status = parse_status(error.code, error.body)
+            raise build_error(status, "create", resource, namespace) from None
+
+    async def _call(
+        self,
+        method: str,
+        verb: str,
+        plural: str,
+        namespace: str | None,
+        name: str | None = None,
+        *,
+        query: Query | None = None,
+        body: Json | list[Json] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        path = build_path(plural, namespace, name)
+        async with self._open(
+            method, path, query or {}, body=body, content_type=content_type
+        ) as response:
+            answer = await self._read(response, verb, plural, namespace)
+        return _parse_object(answer)
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        *,
+        body: Json | list[Json] | None = None,
+        content_type: str = "application/json",
+        limits: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = build_url(self.target.server, path, query)
+        sent_s = time.time()
+        with self._failures():
+            answer = await self._client.call_api(
+                method,
+                url,
+                header_params=await self._headers(url) | {"Content-Type": content_type},
+                body=body,
+                _request_timeout=limits,
+            )
+        response: aiohttp.ClientResponse = answer.response
+        self._clock.observe(response.headers.get("Date", ""), sent_s, time.time())
+        try:
+            yield response
+        finally:
+            # A body that was read to its end has given the connection back already.
+            response.close()
+
+    async def _headers(self, url: str) -> dict[str, str]:
+        """Who we are: asked for anew each time, since tokens rotate."""
+        _, _, headers, _, _ = await self._client.param_serialize(
+            "GET", url, auth_settings=["BearerToken"], _host=""
+        )
+        return dict(headers)
+
+    async def _read(
+        self, response: aiohttp.ClientResponse, verb: str, resource: str, namespace: str | None
+    ) -> bytes:
+        with self._failures():
+            body = await response.read()
+        if response.status >= 400:
+            raise build_error(parse_status(response.status, body), verb, resource, namespace)
+        return body
+
+    async def _read_events(
+        self, stream: aiohttp.StreamReader, plural: str, namespace: str | None
+    ) -> AsyncGenerator[tuple[str, Json], None]:
+        pending = b""
+        while True:
+            with self._failures():
+                chunk = await stream.readany()
+            if not chunk:
+                return
+            *lines, pending = (pending + chunk).split(b"\n")
+            if len(pending) > _LINE_LIMIT:
+                raise ClusterUnreachable("the API server sent a watch event without an end")
+            for line in lines:
+                event = _parse_object(line)
+                kind, obj = event.get("type"), event.get("object")
+                if not isinstance(kind, str) or not isinstance(obj, dict):
+                    raise _not_kubernetes()
+                if kind == "ERROR":
+                    raise build_error(read_status(obj), "watch", plural, namespace)
+                yield kind, obj
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        server = self.target.server
+        try:
+            yield
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ClusterUnreachable(
+                f"the certificate of {server} is not trusted: {error.certificate_error}",
+                hint="is certificate-authority-data of the kubeconfig this cluster's?",
+            ) from error
+        except TimeoutError as error:
+            raise ClusterUnreachable(f"the API server at {server} does not answer") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ClusterUnreachable(
+                f"can't reach the API server at {server}: {error}",
+                hint="does `kubectl version` reach it from here?",
+            ) from error
+
+
+class _RefusedUpgrade(Exception):
+    """An answer other than 101 to a WebSocket's request, whole."""
+
+    def __init__(self, code: int, body: bytes) -> None:
+        super().__init__(code)
+        self.code = code
+        self.body = body
+
+
+async def _keep_refusal(response: aiohttp.ClientResponse) -> None:
+    """Read the cause before aiohttp throws it away."""
+    if response.status != 101:
+        raise _RefusedUpgrade(response.status, await response.read())
+
+
+def _parse_object(body: bytes) -> Json:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _not_kubernetes() from error
+    if not isinstance(parsed, dict):
+        raise _not_kubernetes()
+    return parsed
+
+
+def _not_kubernetes() -> ClusterUnreachable:
+    return ClusterUnreachable(
+        "what answers at the API server's address is no Kubernetes API server",
+        hint="is a proxy or a login page in between?",
+    )

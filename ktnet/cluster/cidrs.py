@@ -1,0 +1,225 @@
+"""Which addresses are the cluster's: of its Services, of its pods, and of its API server.
+
+Every range comes with where it was learnt, and what could not be learnt is said; nothing is
+remembered from one session to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from ktnet.cluster.answers import Refused
+from ktnet.cluster.api import Api
+from ktnet.errors import ClusterUnreachable, Forbidden, NotFound
+from ktnet.tasks import open_tasks
+
+Json = dict[str, Any]
+
+_NOBODYS_ADDRESS = "192.0.2.1"
+"""Of TEST-NET-1 (RFC 5737): in no cluster's range, so that the API server must refuse it."""
+
+_VALID_RANGE = re.compile(r"range of valid IPs is (?:CIDR )?(?P<ranges>[0-9A-Fa-f.:/, ]+)")
+
+_GUESS_PREFIX = 24
+"""What is taken around a pod address where nothing better is known: the block that a node has by
+default (kube-controller-manager's --node-cidr-mask-size)."""
+
+_SAMPLE = 500
+"""Pods that are looked at: enough to see which networks their addresses come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRanges:
+    """The IPv4 networks of a cluster."""
+
+    services: tuple[IPv4Network, ...]
+    pods: tuple[IPv4Network, ...]
+    evidence: tuple[str, ...]
+    """Where each of them was learnt."""
+    warnings: tuple[str, ...]
+    """What could not be learnt, and what that means for the user."""
+
+
+async def find_cluster_ranges(api: Api, namespace: str) -> ClusterRanges:
+    """The cluster's ranges, as well as our rights allow; `namespace` is where we have most.
+
+    Raises only ClusterUnreachable.
+    """
+    notes = _Notes([], [])
+    async with open_tasks() as tasks:
+        services = tasks.create_task(_find_service_ranges(api, namespace, notes))
+        pods = tasks.create_task(_find_pod_ranges(api, namespace, notes))
+        found = await services, await pods
+    return ClusterRanges(*found, tuple(notes.evidence), tuple(notes.warnings))
+
+
+async def api_server_addresses(api: Api) -> tuple[IPv4Address, ...]:
+    """Where the API server (or the proxy before it) is: our own tunnel runs there.
+
+    Raises ClusterUnreachable where its name does not resolve.
+    """
+    url = urlsplit(api.target.configuration.proxy or api.target.server)
+    host = url.hostname or ""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, url.port or 443, family=socket.AF_INET, type=socket.SOCK_STREAM
+        )
+    except OSError as error:
+        if _is_ipv6(host):
+            return ()
+        raise ClusterUnreachable(
+            f"the API server's name {host} does not resolve: {error}"
+        ) from error
+    return tuple(sorted({IPv4Address(address[0]) for *_, address in found}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    evidence: list[str]
+    warnings: list[str]
+
+
+async def _find_service_ranges(api: Api, namespace: str, notes: _Notes) -> tuple[IPv4Network, ...]:
+    try:
+        listing = await api.list_all("servicecidrs")
+    except (Forbidden, NotFound):  # NotFound: before Kubernetes 1.33 (or 1.31, where enabled)
+        listing = {"items": []}
+    texts = [
+        cidr for item in listing["items"] for cidr in (item.get("spec") or {}).get("cidrs") or []
+    ]
+    if found := _take(texts):
+        notes.evidence.append(f"Services {_join(found)}: ServiceCIDR objects")
+        return found
+    if found := _take(parse_valid_ranges(await _provoke_refusal(api, namespace))):
+        notes.evidence.append(f"Services {_join(found)}: named by the API server in a refusal")
+        return found
+    notes.warnings.append(
+        "the range of ClusterIPs is not known (it takes the right to list servicecidrs or to "
+        "create services): name it with --include"
+    )
+    return ()
+
+
+async def _provoke_refusal(api: Api, namespace: str) -> str:
+    """What the API server says to a Service with an impossible ClusterIP; nothing is created."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"generateName": "ktnet-probe-"},
+        "spec": {"clusterIP": _NOBODYS_ADDRESS, "ports": [{"port": 80}]},
+    }
+    try:
+        await api.create("services", service, namespace=namespace, dry_run=True)
+    except Refused as error:
+        return error.message
+    except (Forbidden, NotFound):
+        pass
+    return ""
+
+
+def parse_valid_ranges(message: str) -> list[str]:
+    """The ranges that an API server names when it refuses a ClusterIP; empty where it names none.
+
+    "... the provided IP (192.0.2.1) is not in the valid range. The range of valid IPs is
+    10.96.0.0/12" (kubernetes/kubernetes, pkg/registry/core/service/ipallocator, ErrNotInRange);
+    the words before the last sentence have changed over the years.
+    """
+    match = _VALID_RANGE.search(message)
+    if match is None:
+        return []
+    return [text.rstrip(".") for text in re.split(r"[, ]+", match["ranges"]) if "/" in text]
+
+
+async def _find_pod_ranges(api: Api, namespace: str, notes: _Notes) -> tuple[IPv4Network, ...]:
+    texts: list[str] = []
+    may_see_nodes = True
+    try:
+        listing = await api.list_all("nodes", keep=lambda node: node.get("spec") or {})
+        for spec in listing["items"]:
+            texts += spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
+    except Forbidden:
+        may_see_nodes = False
+    found = _take(texts)
+    if found:
+        notes.evidence.append(f"pods {_join(found)}: podCIDRs of the nodes")
+    guessed = guess_networks(await _list_pod_addresses(api, namespace), found)
+    if guessed:
+        notes.evidence.append(f"pods {_join(guessed)}: around addresses of pods")
+    if not found:
+        why = "no node names a podCIDR" if may_see_nodes else "no right to list nodes"
+        what = f"only {_join(guessed)} are captured" if guessed else "none are captured"
+        notes.warnings.append(f"{why}: of pod addresses {what}; name others with --include")
+    return _collapse([*found, *guessed])
+
+
+async def _list_pod_addresses(api: Api, namespace: str) -> list[str]:
+    """Addresses of the pods that we may see, but for those on their node's own network."""
+    pods: list[Json] = []
+    for scope in (None, namespace):
+        try:
+            pods = (await api.list_all("pods", namespace=scope, at_most=_SAMPLE))["items"]
+            break
+        except Forbidden:
+            continue
+    return [
+        (pod.get("status") or {}).get("podIP") or ""
+        for pod in pods
+        if not (pod.get("spec") or {}).get("hostNetwork")
+    ]
+
+
+def guess_networks(
+    addresses: Iterable[str], known: Iterable[IPv4Network]
+) -> tuple[IPv4Network, ...]:
+    """Networks for those pod addresses that the known ones don't hold."""
+    known = tuple(known)
+    outside = [
+        address
+        for text in addresses
+        if (address := _parse_address(text)) and not any(address in network for network in known)
+    ]
+    return _collapse(IPv4Network((address, _GUESS_PREFIX), strict=False) for address in outside)
+
+
+def _take(texts: Iterable[str]) -> tuple[IPv4Network, ...]:
+    """The IPv4 networks among these; IPv6 is not captured."""
+    networks = []
+    for text in texts:
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            continue
+        # Nothing sane is wider than /8, and capturing everything would cut this machine off.
+        if isinstance(network, IPv4Network) and network.prefixlen >= 8:
+            networks.append(network)
+    return _collapse(networks)
+
+
+def _collapse(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+    return tuple(collapse_addresses(networks))
+
+
+def _parse_address(text: str) -> IPv4Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return address if isinstance(address, IPv4Address) else None
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+def _join(networks: Iterable[IPv4Network]) -> str:
+    return ", ".join(map(str, networks))

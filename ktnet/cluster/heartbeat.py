@@ -1,0 +1,30 @@
+"""The Lease's renewals: what tells others that somebody is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from ktnet.cluster.api import Api
+from ktnet.cluster.manifests import LEASE_DURATION_S, build_renewal
+from ktnet.errors import KtnetError
+
+log = logging.getLogger(__name__)
+
+_PERIOD_S = LEASE_DURATION_S / 4
+"""Three renewals in a row may fail before anybody takes the holder for gone."""
+
+
+async def run_heartbeat(api: Api, namespace: str, lease: str) -> None:
+    """Renew the Lease until cancelled. What fails is tried again at the next beat: the tunnel
+    may well outlive an API server that is away."""
+    while True:
+        # Spread, so that many clients that came with one outage don't beat as one.
+        await asyncio.sleep(_PERIOD_S * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+        try:
+            await api.patch(
+                "leases", lease, build_renewal(api.now()), kind="merge", namespace=namespace
+            )
+        except KtnetError as error:
+            log.info("Lease %s was not renewed: %s", lease, error)

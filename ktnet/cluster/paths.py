@@ -1,0 +1,52 @@
+"""Where objects live in the API: pure.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#standard-api-terminology
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+_GROUPS = {
+    "events": "/api/v1",
+    "nodes": "/api/v1",
+    "pods": "/api/v1",
+    "services": "/api/v1",
+    "jobs": "/apis/batch/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
+    "servicecidrs": "/apis/networking.k8s.io/v1",
+}
+
+Query = Mapping[str, str | int]
+
+
+def build_path(
+    plural: str, namespace: str | None = None, name: str | None = None, subresource: str = ""
+) -> str:
+    """The path of a collection, an object or its subresource; no namespace means all of them."""
+    parts = [_GROUPS[plural]]
+    if namespace is not None:
+        parts += ["namespaces", quote(namespace, safe="")]
+    parts.append(plural)
+    if name is not None:
+        parts.append(quote(name, safe=""))
+    if subresource:
+        parts.append(subresource)
+    return "/".join(parts)
+
+
+def build_url(server: str, path: str, query: Query) -> str:
+    """The whole URL of a request."""
+    return f"{server}{path}?{urlencode(query)}" if query else f"{server}{path}"
+
+
+def build_selectors(
+    labels: Mapping[str, str] | None, fields: Mapping[str, str] | None
+) -> dict[str, str | int]:
+    """The part of a query that wants all of these labels and fields."""
+    selectors: dict[str, str | int] = {}
+    for parameter, wanted in (("labelSelector", labels), ("fieldSelector", fields)):
+        if wanted:
+            selectors[parameter] = ",".join(f"{key}={value}" for key, value in wanted.items())
+    return selectors

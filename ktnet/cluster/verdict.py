@@ -1,0 +1,146 @@
+"""What the state of a shadow pod means for the session: pure.
+
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ktnet.cluster.answers import one_line
+from ktnet.cluster.manifests import CONTAINER
+from ktnet.errors import RemoteProtocolError, ShadowFailed
+
+Json = dict[str, Any]
+
+_IMAGE_HINT = (
+    "build the shadow image, push it where the cluster pulls from, and name it with --image or "
+    "KTNET_IMAGE"
+)
+_IMAGE_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+"""Of waiting containers; kubernetes/kubernetes, pkg/kubelet/images/types.go."""
+_CONFIG_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreStartHookError"}
+)
+"""The container can't be made or started; pkg/kubelet/kuberuntime/kuberuntime_container.go."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPod:
+    """A shadow pod whose container runs."""
+
+    name: str
+    uid: str
+    ip: str
+    node: str
+    container_id: str
+    """Of this very container: another one after a restart, with another host key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not there yet, and why, in the kubelet's words."""
+
+    reason: str
+
+
+def judge_pod(pod: Json) -> RunningPod | Waiting:
+    """How far a shadow pod is.
+
+    Raises ShadowFailed where it can't come up as it is, though the cluster would go on trying:
+    whoever waits at a terminal is better served by the cause. Raises RemoteProtocolError for
+    what isn't shaped as a pod is.
+    """
+    try:
+        return _judge(pod)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise RemoteProtocolError("the API server sent a pod of an unknown shape") from error
+
+
+def judge_event(event: Json) -> None:
+    """Raise ShadowFailed for an Event of the Job that says it can't create its pod."""
+    if event.get("reason") == "FailedCreate":
+        raise ShadowFailed(
+            f"the cluster does not admit the shadow pod: {_say(event.get('message'))}",
+            hint="is there a quota or a policy (PodSecurity, webhook) in this namespace?",
+        )
+
+
+def _judge(pod: Json) -> RunningPod | Waiting:
+    metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
+    if metadata.get("deletionTimestamp"):
+        return Waiting("Terminating")
+    if status.get("phase") in ("Succeeded", "Failed"):
+        raise ShadowFailed(f"the shadow pod has ended: {_ending(status)}")
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            raise ShadowFailed(
+                f"no node takes the shadow pod: {_say(condition.get('message'))}",
+                hint="the scheduler says why; free resources, or ask whoever runs the cluster",
+            )
+    for container in status.get("containerStatuses") or []:
+        if container.get("name") == CONTAINER:
+            return _judge_container(metadata, pod.get("spec") or {}, status, container)
+    return Waiting(_say(status.get("phase") or "Pending"))
+
+
+def _judge_container(
+    metadata: Json, spec: Json, status: Json, container: Json
+) -> RunningPod | Waiting:
+    state = container.get("state") or {}
+    if "running" in state and status.get("podIP") and container.get("containerID"):
+        return RunningPod(
+            name=_say(metadata["name"]),
+            uid=_say(metadata["uid"]),
+            ip=_say(status["podIP"]),
+            node=_say(spec.get("nodeName")),
+            container_id=_say(container["containerID"]),
+        )
+    waiting = state.get("waiting") or {}
+    reason = _say(waiting.get("reason"))
+    said = _join(reason, waiting.get("message"))
+    if reason in _IMAGE_REASONS:
+        raise ShadowFailed(
+            f"the shadow's image {_say(container.get('image'))} can't be had: {said}",
+            hint=_IMAGE_HINT,
+        )
+    if reason in _CONFIG_REASONS:
+        raise ShadowFailed(f"the shadow's container can't be started: {said}")
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if ended:
+        raise ShadowFailed(
+            f"the shadow ends at once, {_exit(ended)}",
+            hint="is it the image of this ktnet's own version?",
+        )
+    return Waiting(reason or _say(status.get("phase") or "Pending"))
+
+
+def _ending(status: Json) -> str:
+    for container in status.get("containerStatuses") or []:
+        ended = (container.get("state") or {}).get("terminated")
+        if ended:
+            return _exit(ended)
+    return _join(status.get("phase"), status.get("reason"), status.get("message"))
+
+
+def _exit(ended: Json) -> str:
+    return _join(f"exit code {ended.get('exitCode')}", ended.get("reason"), ended.get("message"))
+
+
+def _join(*words: Any) -> str:
+    return ": ".join(_say(word) for word in words if word)
+
+
+def _say(words: Any) -> str:
+    """The cluster's words, fit for a terminal."""
+    return one_line(str(words or ""))

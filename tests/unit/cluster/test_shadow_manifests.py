@@ -1,0 +1,147 @@
+"""The manifests of a session, against the rules that clusters enforce."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from ktnet.cluster.manifests import (
+    ShadowSpec,
+    build_job,
+    build_lease,
+    build_micro_time,
+    build_renewal,
+)
+
+KEY = "ssh-ed25519 AAAA"
+SPEC = ShadowSpec(namespace="demo", image="registry.example/ktnet-shadow:1", authorized_key=KEY)
+NOW = datetime(2026, 11, 23, 8, 5, 3, 42, tzinfo=UTC)
+
+
+def violations_of_restricted(pod):
+    """What PodSecurity "restricted" has against a pod spec.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/
+    """
+    found = [field for field in ("hostNetwork", "hostPID", "hostIPC") if pod.get(field)]
+    allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "projected", "secret"}
+    allowed.add("persistentVolumeClaim")
+    for volume in pod.get("volumes", []):
+        found += [f"volume {kind}" for kind in volume.keys() - allowed - {"name"}]
+    outer = pod.get("securityContext", {})
+    for container in pod["containers"] + pod.get("initContainers", []):
+        own = container.get("securityContext", {})
+        merged = outer | own
+        if own.get("privileged"):
+            found.append("privileged")
+        if own.get("allowPrivilegeEscalation") is not False:
+            found.append("allowPrivilegeEscalation")
+        capabilities = own.get("capabilities", {})
+        if "ALL" not in capabilities.get("drop", []):
+            found.append("capabilities.drop")
+        if set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}:
+            found.append("capabilities.add")
+        if merged.get("runAsNonRoot") is not True:
+            found.append("runAsNonRoot")
+        if merged.get("runAsUser") == 0:
+            found.append("runAsUser")
+        if merged.get("seccompProfile", {}).get("type") not in {"RuntimeDefault", "Localhost"}:
+            found.append("seccompProfile")
+        found += ["hostPort" for port in container.get("ports", []) if port.get("hostPort")]
+    return found
+
+
+def pod_of(spec):
+    return build_job("ktnet-connect-abcde", spec)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("via", ["port-forward", "direct"])
+def test_the_shadow_passes_restricted_podsecurity(via):
+    pod = pod_of(ShadowSpec("demo", "image", KEY, via=via))
+    assert violations_of_restricted(pod) == []
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_the_checker_sees_an_offender():
+    assert set(violations_of_restricted({"containers": [{}], "hostPID": True})) == {
+        "hostPID",
+        "allowPrivilegeEscalation",
+        "capabilities.drop",
+        "runAsNonRoot",
+        "seccompProfile",
+    }
+
+
+def test_only_the_shadows_own_exit_ends_the_job():
+    job = build_job("ktnet-connect-abcde", SPEC)["spec"]
+    assert job["backoffLimit"] == 2**31 - 1
+    assert job["ttlSecondsAfterFinished"] > 0
+    assert "podFailurePolicy" not in job
+    assert "activeDeadlineSeconds" not in job
+    assert job["template"]["spec"]["restartPolicy"] == "OnFailure"
+
+
+def test_every_object_is_found_by_its_labels():
+    job = build_job("ktnet-connect-abcde", SPEC)
+    lease = build_lease("ktnet-connect-abcde", "demo", "me@here", "uid-1", NOW)
+    for metadata in (job["metadata"], lease["metadata"], job["spec"]["template"]["metadata"]):
+        assert (
+            metadata["labels"].items()
+            >= {
+                "app.kubernetes.io/name": "ktnet-shadow",
+                "app.kubernetes.io/managed-by": "ktnet",
+                "ktnet.dev/session": "ktnet-connect-abcde",
+                "ktnet.dev/command": "connect",
+            }.items()
+        )
+    for metadata in (job["metadata"], lease["metadata"]):
+        assert metadata["name"] == "ktnet-connect-abcde"
+        assert metadata["namespace"] == "demo"
+
+
+def test_labels_are_valid_and_sidecars_are_declined():
+    metadata = build_job("ktnet-connect-abcde", SPEC)["spec"]["template"]["metadata"]
+    for value in metadata["labels"].values():
+        assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", value)
+    assert metadata["labels"]["sidecar.istio.io/inject"] == "false"
+    assert metadata["annotations"]["linkerd.io/inject"] == "disabled"
+
+
+def test_the_shadow_listens_on_loopback_unless_dialled_directly():
+    def bind(via):
+        container = pod_of(ShadowSpec("demo", "image", KEY, via=via))["containers"][0]
+        args = container["args"]
+        return args[args.index("--bind") + 1], container.get("env")
+
+    assert bind("port-forward") == ("127.0.0.1", None)
+    address, env = bind("direct")
+    assert address == "$(POD_IP)"
+    assert env == [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+
+
+def test_the_spec_reaches_the_container():
+    spec = ShadowSpec("demo", "image:1", KEY, image_pull_secrets=("one", "two"), idle_s=90)
+    pod = pod_of(spec)
+    container = pod["containers"][0]
+    assert container["image"] == "image:1"
+    assert container["imagePullPolicy"] == "IfNotPresent"
+    assert container["args"][:2] == ["--authorized-key", KEY]
+    assert container["args"][-2:] == ["--idle", "90"]
+    assert pod["imagePullSecrets"] == [{"name": "one"}, {"name": "two"}]
+    assert "command" not in container
+    assert "imagePullSecrets" not in pod_of(SPEC)
+
+
+def test_the_lease_is_owned_by_the_job_and_says_who_and_when():
+    lease = build_lease("ktnet-connect-abcde", "demo", "me@here", "uid-1", NOW)
+    assert lease["metadata"]["ownerReferences"] == [
+        {"apiVersion": "batch/v1", "kind": "Job", "name": "ktnet-connect-abcde", "uid": "uid-1"}
+    ]
+    assert lease["spec"]["holderIdentity"] == "me@here"
+    assert lease["spec"]["renewTime"] == lease["spec"]["acquireTime"]
+
+
+def test_times_have_six_fractional_digits():
+    assert build_micro_time(NOW) == "2026-11-23T08:05:03.000042Z"
+    assert build_renewal(NOW) == {"spec": {"renewTime": "2026-11-23T08:05:03.000042Z"}}
