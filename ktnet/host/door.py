@@ -1,0 +1,230 @@
+"""The door: every change of this machine is made here, one recorded step after the other.
+
+A step is written into the journal, then made; `release` undoes them in reverse. A step's undo
+takes it as it finds it (made, half made, changed by somebody else), so the same undo serves the
+normal end, a failure half way, and what `mend` finds of a helper that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from ktnet.errors import Conflict, KtnetError, LocalProtocolError, RemoteProtocolError
+from ktnet.host.journal import (
+    DIRECTORY,
+    Found,
+    Journal,
+    namespaces,
+    open_directory,
+    open_journals,
+    remove_drafts,
+)
+from ktnet.host.netlink import Netlink
+from ktnet.host.plan import HostFacts, LinkPlan, ResolverPlan
+from ktnet.host.resolver import (
+    RESOLV_CONF,
+    mend_resolver,
+    plan_resolver_step,
+    restore_resolver,
+    survey_resolver,
+    take_resolver,
+)
+from ktnet.host.steps import LinkStep, ResolverStep, RoutesStep, Step
+from ktnet.host.tun import open_dns_sockets, open_tun
+
+
+class Door:
+    """The changes of one session. Not for two threads, and not to be used after `release`."""
+
+    def __init__(
+        self, netlink: Netlink, journals: Path = DIRECTORY, resolv_conf: Path = RESOLV_CONF
+    ) -> None:
+        self._netlink = netlink
+        self._journals = journals
+        self._resolv_conf = resolv_conf
+        self._journal = Journal(journals)
+        self._plan: LinkPlan | None = None
+        self._index = 0
+        self._steps: dict[type[Step], Step] = {}
+
+    def facts(self) -> HostFacts:
+        """What is there, after mending what sessions that died have left behind."""
+        mended = self._mend()
+        return HostFacts(
+            links=tuple(link.name for link in self._netlink.links()),
+            addresses=self._netlink.addresses(),
+            routes=self._netlink.routes(),
+            resolver=survey_resolver(self._resolv_conf),
+            mended=tuple(mended),
+        )
+
+    # --- making ---
+
+    def open_link(self, plan: LinkPlan) -> tuple[int, socket.socket, socket.socket]:
+        """Make the TUN and its DNS sockets; the three descriptors are the caller's.
+
+        Raises Conflict where another session holds this network namespace, HostPermissionError,
+        HostNetworkError, DnsError; then nothing is left of it.
+        """
+        if self._steps:
+            raise LocalProtocolError("the TUN device is open already")
+        with open_directory(self._journals) as directory:
+            with open_journals(directory) as found:
+                _refuse_second(found)
+            alias = f"ktnet:{self._journal.name}"
+            self._record(LinkStep(plan.name, alias))
+        try:
+            descriptors = self._make_link(plan, alias)
+        except BaseException:
+            self.release()
+            raise
+        self._plan = plan
+        return descriptors
+
+    def _make_link(self, plan: LinkPlan, alias: str) -> tuple[int, socket.socket, socket.socket]:
+        tun = open_tun(plan.name)
+        try:
+            self._index = self._netlink.set_up_link(plan, alias)
+            return tun, *open_dns_sockets(plan.address)
+        except BaseException:
+            os.close(tun)
+            raise
+
+    def capture(self, routes: Iterable[IPv4Network], resolver: ResolverPlan | None) -> list[str]:
+        """Have exactly these routes, and this resolver; may be said again with others.
+
+        Returns notes for the user. Raises HostNetworkError, DnsError, Conflict; then routes and
+        resolver are as they were before any capture.
+        """
+        if self._plan is None:
+            raise LocalProtocolError("there is no TUN device to capture with")
+        if resolver is not None and resolver.nameserver != self._plan.address:
+            raise RemoteProtocolError("the nameserver is not the TUN device's own address")
+        try:
+            notes = self._give_back_resolver(unless=resolver)
+            self._change_routes(self._plan.name, set(routes))
+            self._take_resolver(resolver)
+        except BaseException:
+            self._undo(ResolverStep, RoutesStep)
+            raise
+        return notes
+
+    def _give_back_resolver(self, *, unless: ResolverPlan | None) -> list[str]:
+        step = self._steps.get(ResolverStep)
+        if not isinstance(step, ResolverStep) or step.plan == unless:
+            return []
+        notes = restore_resolver(step)
+        del self._steps[ResolverStep]
+        return notes
+
+    def _change_routes(self, link: str, wanted: set[IPv4Network]) -> None:
+        former = self._steps.get(RoutesStep)
+        present = set(former.networks) if isinstance(former, RoutesStep) else set()
+        step = RoutesStep(link, f"ktnet:{self._journal.name}", _ordered(present | wanted))
+        self._record(step)
+        # New ones first, so that no connection goes elsewhere in between.
+        for network in _ordered(wanted - present):
+            self._netlink.add_route(network, self._index)
+        for network in _ordered(present - wanted):
+            self._netlink.delete_route(network, self._index)
+        self._record(replace(step, networks=_ordered(wanted)))
+
+    def _take_resolver(self, wanted: ResolverPlan | None) -> None:
+        if wanted is not None and ResolverStep not in self._steps:
+            step = plan_resolver_step(wanted, self._resolv_conf)
+            self._record(step)
+            take_resolver(step)
+
+    def _record(self, step: Step) -> None:
+        """Write a step down, so that it may be made; in the place of a former one of its kind."""
+        steps = {**self._steps, type(step): step}
+        self._journal.write(tuple(steps.values()))
+        self._steps = steps
+
+    # --- undoing ---
+
+    def release(self) -> list[str]:
+        """Undo everything, as far as it goes; returns notes for the user.
+
+        Where a step can't be undone the others are undone all the same, and its error is raised;
+        the journal stays for the next helper.
+        """
+        notes, errors = self._undo(ResolverStep, RoutesStep, LinkStep)
+        if errors:
+            raise errors[0]
+        self._journal.remove()
+        return notes
+
+    def _undo(self, *kinds: type[Step]) -> tuple[list[str], list[KtnetError]]:
+        """Undo our steps of these kinds. The journal may go on to name them: that does no harm."""
+        notes: list[str] = []
+        errors: list[KtnetError] = []
+        for kind in kinds:
+            step = self._steps.get(kind)
+            try:
+                if step is not None:
+                    notes += self._undo_step(step)
+            except KtnetError as error:
+                errors.append(error)
+            else:
+                self._steps.pop(kind, None)
+        return notes, errors
+
+    def _undo_step(self, step: Step) -> list[str]:
+        match step:
+            case ResolverStep():
+                return restore_resolver(step)
+            case RoutesStep(name, alias, networks):
+                if link := self._netlink.find_link(name, alias):
+                    for network in networks:
+                        self._netlink.delete_route(network, link.index)
+            case LinkStep(name, alias):
+                if link := self._netlink.find_link(name, alias):
+                    self._netlink.delete_link(link.index)
+        return []
+
+    def _mend(self) -> list[str]:
+        """Undo what helpers have left behind that were killed; returns what was done."""
+        notes: list[str] = []
+        with open_directory(self._journals) as directory:
+            remove_drafts(directory)
+            with open_journals(directory) as found:
+                for journal in found:
+                    if not journal.alive:
+                        notes += self._mend_one(journal)
+                if not any(journal.alive for journal in found):
+                    notes += mend_resolver(self._resolv_conf)
+        return notes
+
+    def _mend_one(self, journal: Found) -> list[str]:
+        if journal.record is None:
+            return [f"the journal {journal.path} can't be read: see what it says, then remove it"]
+        if (journal.record.net, journal.record.mnt) != namespaces():
+            return []  # for a helper there to undo
+        notes: list[str] = []
+        try:
+            for step in reversed(journal.record.steps):
+                notes += self._undo_step(step)
+        except KtnetError as error:
+            return [*notes, f"a former session could not be undone: {error}"]
+        journal.path.unlink(missing_ok=True)
+        return [*notes, f"a former session (pid {journal.pid}) was undone that had been killed"]
+
+
+def _refuse_second(found: Iterable[Found]) -> None:
+    net, _ = namespaces()
+    for journal in found:
+        if journal.alive and journal.record is not None and journal.record.net == net:
+            raise Conflict(
+                "another ktnet session has this machine's network in its hands",
+                hint=f"end it with: ktnet disconnect (its helper has pid {journal.pid})",
+            )
+
+
+def _ordered(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+    return tuple(sorted(networks))

@@ -1,0 +1,301 @@
+"""What this machine looks like, what we want of it, and how the one follows from the other. Pure.
+
+Capture is planned from facts: never what the machine needs to reach the cluster at all, never its
+own subnets, nothing that another route already has; and whatever is left out is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from typing import Literal
+
+from ktnet.errors import HostNetworkError, UsageError
+
+MTU = 1500
+"""Of the TUN. Larger reads come as GSO super-packets anyway, and 1500 surprises no application."""
+
+MAX_ROUTES = 512
+"""Cutting one address out of a /8 makes 24 routes; a plan beyond this is a mistake."""
+
+MIN_FOUND_PREFIX = 8
+"""A range wider than a /8 that was found, not asked for, is a placeholder and not a pod range:
+some clouds write 0.0.0.0/0 there."""
+
+DEFAULT_LIKE_PREFIX = 7
+"""Routes this wide (0.0.0.0/0, and the 0.0.0.0/1 + 128.0.0.0/1 of VPNs) mean "everything else"."""
+
+NEVER_CAPTURED = tuple(
+    IPv4Network(text)
+    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
+)
+"""This host, loopback, link-local, multicast, reserved: not routed (RFC 6890 section 2.2.2)."""
+
+TUN_RANGE = IPv4Network("198.18.0.0/15")
+"""Where the TUN's address and its peer come from: set aside for measuring devices (RFC 2544
+appendix C.2.2), so neither the Internet nor, as a rule, a LAN, VPN or cluster uses it, as they do
+all of RFC 1918 and, in carrier and overlay networks, 100.64.0.0/10; and unlike 240.0.0.0/4 and
+169.254.0.0/16 it is an ordinary address to every kernel and application."""
+
+_TUN_HALVES = (IPv4Network("198.19.0.0/16"), IPv4Network("198.18.0.0/16"))
+"""In this order: local proxies take their "fake" addresses from the lower half."""
+
+
+# --- facts ---
+
+
+@dataclass(frozen=True)
+class AddressFact:
+    """An IPv4 address of this machine, and the network that it makes directly reachable."""
+
+    link: str
+    address: IPv4Address
+    network: IPv4Network
+
+
+@dataclass(frozen=True)
+class RouteFact:
+    """A route to `network`; `link` is "" for one without a device (unreachable, multipath)."""
+
+    network: IPv4Network
+    link: str
+    gateway: IPv4Address | None
+    table: int
+    metric: int
+
+
+@dataclass(frozen=True)
+class ResolverFact:
+    """The resolver's file: what it is, and what it says.
+
+    `nameservers` are those to ask for outside names, as written (IPv6 ones may have a %zone): where
+    the file names systemd-resolved's stub, the servers behind it.
+    """
+
+    kind: Literal["file", "symlink", "bind-mount", "missing"]
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    stub: bool
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a plan is made from. `mended`: what the helper had to undo of a session that died."""
+
+    links: tuple[str, ...]
+    addresses: tuple[AddressFact, ...]
+    routes: tuple[RouteFact, ...]
+    resolver: ResolverFact
+    mended: tuple[str, ...] = ()
+
+
+# --- the plan ---
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """The TUN: its name, its own address, the peer's (which the probe goes to), its MTU."""
+
+    name: str
+    address: IPv4Address
+    peer: IPv4Address
+    mtu: int = MTU
+
+
+@dataclass(frozen=True)
+class ResolverPlan:
+    """What the resolver's file shall say: one nameserver, and the search domains in order."""
+
+    nameserver: IPv4Address
+    search: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """All that shall be on this machine; `warnings` are for the user, one sentence each."""
+
+    link: LinkPlan
+    routes: tuple[IPv4Network, ...]
+    resolver: ResolverPlan | None
+    warnings: tuple[str, ...] = ()
+
+
+def plan_host(
+    facts: HostFacts,
+    captured: Iterable[IPv4Network],
+    excluded: Iterable[IPv4Network | IPv4Address] = (),
+    search: Sequence[str] = (),
+    *,
+    included: Iterable[IPv4Network] = (),
+    resolver: bool = True,
+    mtu: int = MTU,
+) -> HostPlan:
+    """A plan that sends `captured` and `included` into a TUN, and nothing that must not go there.
+
+    `captured` was found out, `included` was asked for by the user: only the latter may be wider
+    than a /8, or lie within a subnet of this machine. `excluded` is never captured (the API
+    server's addresses, the shadow's with a direct connection, what the user said); neither are
+    this machine's own subnets, gateways and nameservers. `search` stands before the search domains
+    that the machine has. Without `resolver`, the resolver's file stays as it is.
+
+    Raises UsageError for an inclusion of everything, HostNetworkError where nothing is left, where
+    it would take too many routes, or where no address for the TUN is free.
+    """
+    warnings: list[str] = []
+    found = _without_placeholders(captured, warnings)
+    asked = tuple(included)
+    for network in asked:
+        if network.prefixlen == 0:
+            raise UsageError(
+                "0.0.0.0/0 can't be captured: the way to the cluster would be part of it",
+                hint="include the networks that you mean, such as 10.0.0.0/8",
+            )
+    subnets = tuple(a.network for a in facts.addresses if not a.address.is_loopback)
+    never = (*NEVER_CAPTURED, *map(_as_network, excluded), *_lifelines(facts))
+    pieces = list(subtract(found, (*never, *subnets)))
+    for network in asked:
+        # A part of a wide subnet may be asked for, but never the whole of a subnet.
+        around = [s for s in subnets if network != s and network.subnet_of(s)]
+        pieces += subtract([network], (*never, *(s for s in subnets if s not in around)))
+    planned = tuple(collapse_addresses(pieces))
+    warnings += _explain_losses((*found, *asked), planned, facts)
+    _check_amount(planned)
+    warnings += _explain_overlaps(planned, facts.routes)
+    address, peer = _pick_addresses(facts, (*planned, *found, *asked))
+    return HostPlan(
+        link=LinkPlan(_pick_name(facts.links), address, peer, mtu),
+        routes=planned,
+        resolver=ResolverPlan(address, merge_search(search, facts.resolver.search))
+        if resolver
+        else None,
+        warnings=tuple(warnings),
+    )
+
+
+def subtract(
+    networks: Iterable[IPv4Network], holes: Iterable[IPv4Network]
+) -> tuple[IPv4Network, ...]:
+    """The fewest networks that cover exactly the addresses of `networks` outside of all `holes`."""
+    pieces = list(collapse_addresses(networks))
+    # Wide holes first: what they swallow needs no cutting up.
+    for hole in sorted(collapse_addresses(holes), key=lambda hole: hole.prefixlen):
+        pieces = [piece for network in pieces for piece in _cut(network, hole)]
+    return tuple(collapse_addresses(pieces))
+
+
+def merge_search(first: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
+    """Search domains in order, each once; names are compared without case and final dot."""
+    merged: dict[str, str] = {}
+    for domain in (*first, *then):
+        name = domain.rstrip(".")
+        if name:
+            merged.setdefault(name.lower(), name)
+    return tuple(merged.values())
+
+
+def _cut(network: IPv4Network, hole: IPv4Network) -> Iterable[IPv4Network]:
+    if not network.overlaps(hole):
+        return (network,)
+    if network.subnet_of(hole):
+        return ()
+    return network.address_exclude(hole)
+
+
+def _without_placeholders(
+    captured: Iterable[IPv4Network], warnings: list[str]
+) -> tuple[IPv4Network, ...]:
+    kept = []
+    for network in captured:
+        if network.prefixlen >= MIN_FOUND_PREFIX:
+            kept.append(network)
+        else:
+            warnings.append(
+                f"the cluster gives {network} as a range of its own, which is too wide to be true:"
+                " it is not captured (name the real one with --include)"
+            )
+    return tuple(kept)
+
+
+def _lifelines(facts: HostFacts) -> Iterable[IPv4Network]:
+    """Gateways and nameservers: without them neither the tunnel nor outside names would work."""
+    for route in facts.routes:
+        if route.gateway is not None:
+            yield IPv4Network(route.gateway)
+    for text in facts.resolver.nameservers:
+        try:
+            yield IPv4Network(IPv4Address(text))
+        except ValueError:
+            continue  # IPv6 is not captured
+
+
+def _explain_losses(
+    wanted: Iterable[IPv4Network], planned: Sequence[IPv4Network], facts: HostFacts
+) -> Iterable[str]:
+    for network in dict.fromkeys(wanted):
+        if any(network.overlaps(route) for route in planned):
+            continue
+        around = next((a for a in facts.addresses if network.subnet_of(a.network)), None)
+        if around is None:
+            yield f"{network} is not captured: all of it is excluded"
+        else:
+            yield (
+                f"{network} is not captured: it lies in {around.network}, the subnet of this"
+                f" machine's {around.link}"
+            )
+
+
+def _check_amount(planned: Sequence[IPv4Network]) -> None:
+    if not planned:
+        raise HostNetworkError(
+            "nothing of the cluster's networks is left to capture",
+            hint="see the warnings, and name networks with --include",
+        )
+    if len(planned) > MAX_ROUTES:
+        raise HostNetworkError(
+            f"capturing this would take {len(planned)} routes, more than {MAX_ROUTES}",
+            hint="exclude fewer, wider networks",
+        )
+
+
+def _explain_overlaps(planned: Sequence[IPv4Network], routes: Iterable[RouteFact]) -> Iterable[str]:
+    for route in routes:
+        if route.network.prefixlen <= DEFAULT_LIKE_PREFIX:
+            continue
+        where = f"{route.network} by {route.link or 'no device'}"
+        within = [network for network in planned if route.network.subnet_of(network)]
+        around = [network for network in planned if network != route.network]
+        around = [network for network in around if network.subnet_of(route.network)]
+        if within:
+            yield f"the route to {where} stays in force: that part of {within[0]} is not captured"
+        elif around:
+            names = ", ".join(map(str, around[:3])) + (" ..." if len(around) > 3 else "")
+            yield f"{names} is captured, though the wider route to {where} covers it"
+
+
+def _pick_addresses(
+    facts: HostFacts, captured: Iterable[IPv4Network]
+) -> tuple[IPv4Address, IPv4Address]:
+    """The TUN's own address and its peer's: two neighbours in a /30 that nothing here uses."""
+    taken = [
+        *(a.network for a in facts.addresses),
+        *(IPv4Network(a.address) for a in facts.addresses),
+        *(r.network for r in facts.routes if r.network.prefixlen > DEFAULT_LIKE_PREFIX),
+        *(n for n in captured if n.prefixlen > DEFAULT_LIKE_PREFIX),
+    ]
+    for half in _TUN_HALVES:
+        for block in subtract([half], taken):
+            if block.prefixlen <= 30:
+                return block.network_address + 1, block.network_address + 2
+    raise HostNetworkError(
+        f"no address in {TUN_RANGE} is free for the tunnel device",
+        hint="exclude a part of it from what is captured, or free it on this machine",
+    )
+
+
+def _pick_name(links: Sequence[str]) -> str:
+    return next(name for n in range(len(links) + 1) if (name := f"ktnet{n}") not in links)
+
+
+def _as_network(item: IPv4Network | IPv4Address) -> IPv4Network:
+    return item if isinstance(item, IPv4Network) else IPv4Network(item)
