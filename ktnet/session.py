@@ -162,8 +162,6 @@ async def enter_capture(
         )
     )
     await probe(probed[0], PROBE_TIMEOUT_S)
-    # Undone before the parts that it points to go, and by the helper where we are killed.
-    parts.push_async_callback(host.release)
     await host.capture(plan)
     return capture, names
 

@@ -1,0 +1,81 @@
+"""Throughput through the tunnel beside raw veth, interleaved in one run.
+
+    sudo .venv/bin/python bench/throughput.py [--via direct|port-forward] [--rounds 5] [--mib 256]
+
+Brings up a lab with two laptops: the first is connected, the second runs the same server as the
+cluster's `streams` Service, one veth pair and a bridge away. Each round measures raw and tunnel,
+up and down, in turn; printed are medians in MB/s and the median of the rounds' ratios, and as JSON
+with --json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+from ktnet.lab import traffic
+from ktnet.lab.harness import Lab, open_connection, open_lab
+
+SINK, SOURCE = 7002, 7003
+RAW_HOST = "192.168.64.11"
+TUNNEL_HOST = "streams.demo"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--via", choices=["direct", "port-forward"], default="direct")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mib", type=int, default=256)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with open_lab(f"bench-{os.getpid()}", "--laptops", "2") as lab:
+        server = subprocess.Popen(
+            lab.exec(sys.executable, "-m", "ktnet.lab.workloads.streams", laptop=2)
+        )
+        try:
+            with open_connection(lab, "--via", options.via):
+                rounds = [measure(lab, options.mib * 2**20) for _ in range(options.rounds)]
+        finally:
+            server.kill()
+            server.wait()
+    result = summarise(rounds)
+    if options.json:
+        print(json.dumps({"via": options.via, "rounds": rounds, **result}, indent=2))
+    else:
+        show(options.via, result)
+
+
+def measure(lab: Lab, size: int) -> dict[str, float]:
+    """One round: MB/s of each path and direction."""
+    return {
+        "raw up": lab.call(traffic.upload, RAW_HOST, SINK, size).rate_mb_s,
+        "tunnel up": lab.call(traffic.upload, TUNNEL_HOST, SINK, size).rate_mb_s,
+        "raw down": lab.call(traffic.download, RAW_HOST, SOURCE, size).rate_mb_s,
+        "tunnel down": lab.call(traffic.download, TUNNEL_HOST, SOURCE, size).rate_mb_s,
+    }
+
+
+def summarise(rounds: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {
+        "mb_s": {name: statistics.median(r[name] for r in rounds) for name in rounds[0]},
+        "ratios": {
+            f"throughput_{way}_vs_veth": statistics.median(
+                r[f"tunnel {way}"] / r[f"raw {way}"] for r in rounds
+            )
+            for way in ("up", "down")
+        },
+    }
+
+
+def show(via: str, result: dict[str, dict[str, float]]) -> None:
+    print(f"via {via}, medians")
+    for name, rate in result["mb_s"].items():
+        print(f"  {name:12} {rate:7.0f} MB/s")
+    for name, ratio in result["ratios"].items():
+        print(f"  {name:26} {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The table of everything that the lab's API server serves. Pure.
+
+Names, verbs and subresources are those of a real API server's discovery documents; what is not
+in this table is answered by 404, what is in it but not built by 501.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+NO_COLLECTION = ("create", "delete", "get", "list", "patch", "update", "watch")
+PART = ("get", "patch", "update")
+
+
+@dataclass(frozen=True)
+class Subresource:
+    """A part of an object with a path of its own."""
+
+    name: str
+    verbs: tuple[str, ...]
+    kind: str = ""
+    """Where it differs from the object's own."""
+    group: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of object and where it lives."""
+
+    plural: str
+    kind: str
+    group: str = ""
+    version: str = "v1"
+    namespaced: bool = True
+    verbs: tuple[str, ...] = ALL_VERBS
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[Subresource, ...] = ()
+    singular: str = ""
+    stored: bool = True
+    """False for questions that are answered and forgotten."""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular_name(self) -> str:
+        return self.singular or self.kind.lower()
+
+    def subresource(self, name: str) -> Subresource | None:
+        return next((each for each in self.subresources if each.name == name), None)
+
+
+_STATUS = Subresource("status", PART)
+_SCALE = Subresource("scale", PART, kind="Scale", group="autoscaling", version="v1")
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource("configmaps", "ConfigMap", short_names=("cm",)),
+    Resource("endpoints", "Endpoints", short_names=("ep",)),
+    Resource("events", "Event", short_names=("ev",)),
+    Resource(
+        "namespaces",
+        "Namespace",
+        namespaced=False,
+        verbs=NO_COLLECTION,
+        short_names=("ns",),
+        subresources=(Subresource("finalize", ("update",)), _STATUS),
+    ),
+    Resource("nodes", "Node", namespaced=False, short_names=("no",), subresources=(_STATUS,)),
+    Resource(
+        "pods",
+        "Pod",
+        short_names=("po",),
+        categories=("all",),
+        subresources=(
+            Subresource("binding", ("create",), kind="Binding"),
+            Subresource("exec", ("create", "get"), kind="PodExecOptions"),
+            Subresource("log", ("get",)),
+            Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),
+            _STATUS,
+        ),
+    ),
+    Resource("secrets", "Secret"),
+    Resource("serviceaccounts", "ServiceAccount", short_names=("sa",)),
+    Resource(
+        "services",
+        "Service",
+        short_names=("svc",),
+        categories=("all",),
+        subresources=(_STATUS,),
+    ),
+    Resource(
+        "deployments",
+        "Deployment",
+        group="apps",
+        short_names=("deploy",),
+        categories=("all",),
+        subresources=(_SCALE, _STATUS),
+    ),
+    Resource(
+        "replicasets",
+        "ReplicaSet",
+        group="apps",
+        short_names=("rs",),
+        categories=("all",),
+        subresources=(_SCALE, _STATUS),
+    ),
+    Resource(
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        group="authorization.k8s.io",
+        namespaced=False,
+        verbs=("create",),
+        stored=False,
+    ),
+    Resource("jobs", "Job", group="batch", categories=("all",), subresources=(_STATUS,)),
+    Resource(
+        "servicecidrs",
+        "ServiceCIDR",
+        group="networking.k8s.io",
+        namespaced=False,
+        subresources=(_STATUS,),
+    ),
+    Resource("leases", "Lease", group="coordination.k8s.io"),
+    Resource("endpointslices", "EndpointSlice", group="discovery.k8s.io"),
+)
+
+_BY_PLURAL = {each.plural: each for each in RESOURCES}
+
+GROUPS = tuple(dict.fromkeys(each.group for each in RESOURCES if each.group))
+"""All named groups, in the order of the table; each has the one version v1."""
+
+
+def find_resource(plural: str) -> Resource | None:
+    """The resource of that plural name, which is unique here over all groups."""
+    return _BY_PLURAL.get(plural)
+
+
+def find_in_group(group: str, version: str, plural: str) -> Resource | None:
+    resource = _BY_PLURAL.get(plural)
+    if resource is None or (resource.group, resource.version) != (group, version):
+        return None
+    return resource
+
+
+def list_group(group: str, version: str) -> list[Resource]:
+    """The resources of a group version; empty where it does not exist."""
+    return [each for each in RESOURCES if (each.group, each.version) == (group, version)]

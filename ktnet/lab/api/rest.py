@@ -1,0 +1,279 @@
+"""The verbs: what a request about a resource does, and what it answers.
+
+kubernetes.io/docs/reference/using-api/api-concepts/#api-verbs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ktnet.lab.api.body import (
+    choose_form,
+    parse_delete_options,
+    parse_json,
+    parse_object,
+    parse_patch_kind,
+)
+from ktnet.lab.api.deletion import Deleted
+from ktnet.lab.api.errors import (
+    ApiError,
+    Obj,
+    bad_request,
+    describe,
+    not_supported,
+    wrong_method,
+)
+from ktnet.lab.api.listing import (
+    build_list,
+    choose_version,
+    strip_list,
+    strip_to_metadata,
+    too_old,
+)
+from ktnet.lab.api.query import check_list_options, parse_dry_run, parse_list_options
+from ktnet.lab.api.resources import Resource
+from ktnet.lab.api.scale import build_scale
+from ktnet.lab.api.store import Store
+from ktnet.lab.api.strategies.table import STRATEGIES
+from ktnet.lab.api.target import Target
+from ktnet.lab.api.watching import Watch, encode_event
+
+PART_PATHS = frozenset({"status", "scale", "finalize", "binding"})
+"""Subresources that are views of the object itself."""
+
+
+def encode(document: Obj) -> bytes:
+    """A document as it goes over the wire."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def respond(
+    document: Obj, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=encode(document), status=status, content_type="application/json", headers=headers
+    )
+
+
+def respond_error(error: ApiError) -> web.Response:
+    return respond(error.body(), error.status, error.headers)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: about what, and all that it says."""
+
+    request: web.BaseRequest
+    target: Target
+    resource: Resource
+    body: bytes
+    query: dict[str, str]
+
+    @property
+    def plural(self) -> str:
+        return self.resource.plural
+
+    @property
+    def namespace(self) -> str | None:
+        # A namespace itself lies in no namespace, though its path names one.
+        return self.target.namespace or None if self.plural != "namespaces" else None
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def subresource(self) -> str | None:
+        return self.target.subresource or None
+
+    @property
+    def content_type(self) -> str:
+        return self.request.headers.get("Content-Type", "")
+
+    @property
+    def form(self) -> str:
+        """How the client wants to see objects; raises ApiError 406."""
+        return choose_form(self.request.headers.get("Accept", ""))
+
+
+class Rest:
+    """Requests about stored resources, against the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._verbs: Mapping[str, Callable[[Call], web.Response]] = {
+            "list": self._list,
+            "get": self._get,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    async def answer(
+        self, request: web.BaseRequest, target: Target, resource: Resource, body: bytes
+    ) -> web.StreamResponse:
+        """Raises ApiError."""
+        check_supported(target, resource)
+        call = Call(request, target, resource, body, dict(request.query))
+        if target.verb == "watch":
+            return await self._watch(call)
+        return self._verbs[target.verb](call)
+
+    def _get(self, call: Call) -> web.Response:
+        form = call.form
+        obj = self._store.get(call.plural, call.namespace, call.name)
+        if call.subresource == "scale":
+            return respond(build_scale(obj))
+        return respond(strip_to_metadata(obj) if form else obj)
+
+    def _list(self, call: Call) -> web.Response:
+        form = call.form
+        check_list_options(call.query, watch=False)
+        options = parse_list_options(call.plural, call.query)
+        version = choose_version(options, self._store.version)
+        try:
+            objects = self._store.list_as_of(call.plural, call.namespace, version)
+        except ApiError as error:
+            raise too_old(options) from error
+        listed = build_list(call.resource, objects, options, version)
+        return respond(strip_list(listed) if form else listed)
+
+    async def _watch(self, call: Call) -> web.StreamResponse:
+        form = call.form
+        check_list_options(call.query, watch=True)
+        query = call.query
+        if call.name:
+            # The deprecated /watch/ path of one object.
+            query = {**query, "fieldSelector": f"metadata.name={call.name}"}
+        options = parse_list_options(call.plural, query)
+        watch = Watch(self._store, call.resource, call.namespace, options)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(call.request)
+        async for event in watch.events():
+            await response.write(encode_event(event, form))
+        await response.write_eof()
+        return response
+
+    def _create(self, call: Call) -> web.Response:
+        dry_run = parse_dry_run(call.query, "CreateOptions")
+        if call.subresource == "binding":
+            return self._bind(call, dry_run=dry_run)
+        obj = parse_object(call.resource, call.content_type, call.body)
+        created = self._store.create(call.plural, call.namespace, obj, dry_run=dry_run)
+        return respond(created, 201)
+
+    def _bind(self, call: Call, *, dry_run: bool) -> web.Response:
+        binding = parse_json("Binding", call.body)
+        place = binding.get("target") if isinstance(binding, dict) else None
+        node = place.get("name") if isinstance(place, dict) else None
+        if not isinstance(node, str):
+            raise bad_request("Binding: target.name must be the name of a node")
+        self._store.patch(
+            "pods",
+            call.namespace,
+            call.name,
+            {"spec": {"nodeName": node}},
+            subresource="binding",
+            dry_run=dry_run,
+        )
+        return respond(_success({}), 201)
+
+    def _update(self, call: Call) -> web.Response:
+        dry_run = parse_dry_run(call.query, "UpdateOptions")
+        kind = "Scale" if call.subresource == "scale" else ""
+        obj = parse_object(call.resource, call.content_type, call.body, kind=kind)
+        existed = self._store.has(call.plural, call.namespace, call.name)
+        updated = self._store.update(
+            call.plural,
+            call.namespace,
+            call.name,
+            obj,
+            subresource=call.subresource,
+            dry_run=dry_run,
+        )
+        return respond(_show(call, updated), 200 if existed else 201)
+
+    def _patch(self, call: Call) -> web.Response:
+        kind = parse_patch_kind(call.content_type)
+        dry_run = parse_dry_run(call.query, "PatchOptions")
+        patched = self._store.patch(
+            call.plural,
+            call.namespace,
+            call.name,
+            parse_json(call.resource.kind, call.body),
+            kind=kind,
+            subresource=call.subresource,
+            dry_run=dry_run,
+        )
+        return respond(_show(call, patched))
+
+    def _delete(self, call: Call) -> web.Response:
+        options, dry_run = parse_delete_options(call.body, call.query)
+        strategy = STRATEGIES[call.plural]
+        headers = {}
+        if strategy.delete_warning and options.propagation is None:
+            headers["Warning"] = f'299 - "{strategy.delete_warning}"'
+        try:
+            left = self._store.remove(
+                call.plural, call.namespace, call.name, options, dry_run=dry_run
+            )
+        except ApiError as error:
+            error.headers.update(headers)
+            raise
+        return respond(_build_deleted(call.resource, left), headers=headers)
+
+    def _delete_collection(self, call: Call) -> web.Response:
+        options, dry_run = parse_delete_options(call.body, call.query)
+        wanted = parse_list_options(call.plural, call.query)
+        objects = self._store.list(call.plural, call.namespace)
+        listed = build_list(call.resource, objects, wanted, self._store.version)
+        for item in listed["items"]:
+            meta = item["metadata"]
+            self._store.remove(
+                call.plural, meta.get("namespace"), meta["name"], options, dry_run=dry_run
+            )
+        return respond(listed)
+
+
+def check_supported(target: Target, resource: Resource) -> None:
+    """Whether the resource has that verb; raises ApiError 405 or 501."""
+    verbs: tuple[str, ...] = resource.verbs
+    if target.subresource:
+        part = resource.subresource(target.subresource)
+        verbs = part.verbs if part is not None else ()
+    if target.method in {"HEAD", "OPTIONS"} or target.verb not in verbs:
+        raise wrong_method()
+    if target.verb == "create" and target.name and not target.subresource:
+        raise wrong_method()
+    if target.subresource and target.subresource not in PART_PATHS:
+        raise not_supported(f"{resource.plural}/{target.subresource}")
+
+
+def _show(call: Call, obj: Obj) -> Obj:
+    return build_scale(obj) if call.subresource == "scale" else obj
+
+
+def _build_deleted(resource: Resource, left: Deleted) -> Obj:
+    """The object where it is still there (or its kind always shows it), else a Status."""
+    if not left.gone or STRATEGIES[resource.plural].returns_deleted:
+        return left.obj
+    meta = left.obj["metadata"]
+    details = describe(meta["name"], resource.group, resource.plural)
+    return _success({"details": {**details, "uid": meta["uid"]}})
+
+
+def _success(extra: Obj) -> Obj:
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        **extra,
+    }

@@ -1,0 +1,38 @@
+"""Which kind follows which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ktnet.lab.api.strategies.cluster import NamespaceStrategy, NodeStrategy, ServiceCidrStrategy
+from ktnet.lab.api.strategies.coordination import EventStrategy, LeaseStrategy
+from ktnet.lab.api.strategies.data import (
+    ConfigMapStrategy,
+    SecretStrategy,
+    ServiceAccountStrategy,
+)
+from ktnet.lab.api.strategies.endpoints import EndpointSliceStrategy, EndpointsStrategy
+from ktnet.lab.api.strategies.job import JobStrategy
+from ktnet.lab.api.strategies.pod import PodStrategy
+from ktnet.lab.api.strategies.service import ServiceStrategy
+from ktnet.lab.api.strategies.strategy import Strategy
+from ktnet.lab.api.strategies.workload import DeploymentStrategy, ReplicaSetStrategy
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "configmaps": ConfigMapStrategy(),
+    "deployments": DeploymentStrategy(),
+    "endpoints": EndpointsStrategy(),
+    "endpointslices": EndpointSliceStrategy(),
+    "events": EventStrategy(),
+    "jobs": JobStrategy(),
+    "leases": LeaseStrategy(),
+    "namespaces": NamespaceStrategy(),
+    "nodes": NodeStrategy(),
+    "pods": PodStrategy(),
+    "replicasets": ReplicaSetStrategy(),
+    "secrets": SecretStrategy(),
+    "serviceaccounts": ServiceAccountStrategy(),
+    "servicecidrs": ServiceCidrStrategy(),
+    "services": ServiceStrategy(),
+}
+"""By plural name; every stored resource of `resources.RESOURCES` is here."""

@@ -1,0 +1,267 @@
+"""The addresses behind each Service: EndpointSlices, and the older Endpoints beside them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from ktnet.lab.api.store import Store
+from ktnet.lab.controllers.action import (
+    Action,
+    Create,
+    Replace,
+    apply_action,
+    build_delete,
+    find,
+)
+from ktnet.lab.controllers.kind import (
+    Clock,
+    Obj,
+    build_controller_reference,
+    format_time,
+    is_being_deleted,
+    is_finished_pod,
+    is_ready_pod,
+    labels_of,
+)
+from ktnet.lab.controllers.loop import Key
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_LABEL = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+ENDPOINTS_MANAGED_LABEL = "endpoints.kubernetes.io/managed-by"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
+
+Ports = tuple[tuple[str, str, int], ...]
+"""(name, protocol, port) of each port of a Service as one pod has them."""
+
+
+def plan_endpoints(
+    service: Obj, pods: list[Obj], slices: list[Obj], endpoints: Obj | None, now: datetime
+) -> list[Action]:
+    """What to do for a Service.
+
+    `pods` are those of its namespace, `slices` the EndpointSlices that carry its name and that
+    the controller manages. A Service without selector keeps what it has: others may write it.
+    """
+    if not service["spec"].get("selector") or is_being_deleted(service):
+        return []
+    if service["spec"].get("type") == "ExternalName":
+        return []
+    groups = group_by_ports(service, pods)
+    return [
+        *_plan_slices(service, groups, slices, now),
+        *_plan_legacy(service, groups, endpoints, now),
+    ]
+
+
+def group_by_ports(service: Obj, pods: list[Obj]) -> dict[Ports, list[Obj]]:
+    """The endpoints of a Service, grouped by the ports that its named targetPorts mean there."""
+    groups: dict[Ports, list[Obj]] = defaultdict(list)
+    for pod in pods:
+        if not service["spec"]["selector"].items() <= labels_of(pod).items():
+            continue
+        if is_finished_pod(pod) or not (pod.get("status") or {}).get("podIP"):
+            continue
+        groups[resolve_ports(service, pod)].append(build_endpoint(service, pod))
+    return dict(groups)
+
+
+def resolve_ports(service: Obj, pod: Obj) -> Ports:
+    """The Service's ports on this pod; a port that the pod doesn't name is left out."""
+    named = {
+        (port["name"], port.get("protocol", "TCP")): port["containerPort"]
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or []
+        if port.get("name")
+    }
+    resolved = []
+    for port in service["spec"].get("ports") or []:
+        protocol = port.get("protocol", "TCP")
+        target = port.get("targetPort") or port["port"]
+        number = named.get((target, protocol)) if isinstance(target, str) else target
+        if number is not None:
+            resolved.append((port.get("name", ""), protocol, int(number)))
+    return tuple(resolved)
+
+
+def build_endpoint(service: Obj, pod: Obj) -> Obj:
+    """One endpoint of an EndpointSlice (discovery.k8s.io/v1)."""
+    meta, spec = pod["metadata"], pod["spec"]
+    serving = is_ready_pod(pod)
+    terminating = is_being_deleted(pod)
+    anyway = bool(service["spec"].get("publishNotReadyAddresses"))
+    endpoint: Obj = {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {
+            "ready": anyway or (serving and not terminating),
+            "serving": serving,
+            "terminating": terminating,
+        },
+        "targetRef": {
+            "kind": "Pod",
+            "namespace": meta["namespace"],
+            "name": meta["name"],
+            "uid": meta["uid"],
+        },
+        "nodeName": spec.get("nodeName"),
+    }
+    if spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]:
+        endpoint["hostname"] = spec["hostname"]
+    return endpoint
+
+
+def _plan_slices(
+    service: Obj, groups: dict[Ports, list[Obj]], slices: list[Obj], now: datetime
+) -> list[Action]:
+    meta = service["metadata"]
+    wanted = groups or {(): []}
+    free = list(slices)
+    actions: list[Action] = []
+    for ports, endpoints in wanted.items():
+        contents = {
+            "addressType": "IPv4",
+            "endpoints": endpoints or None,
+            "ports": [{"name": n, "protocol": p, "port": number} for n, p, number in ports] or None,
+        }
+        reused = next((each for each in free if each.get("ports") == contents["ports"]), None)
+        if reused is None and free:
+            reused = free[0]
+        labels = _build_labels(service)
+        if reused is None:
+            obj = {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "generateName": meta["name"] + "-",
+                    "namespace": meta["namespace"],
+                    "labels": labels,
+                    "annotations": {TRIGGER: format_time(now)},
+                    "ownerReferences": [build_controller_reference(service)],
+                },
+                **contents,
+            }
+            actions.append(Create("endpointslices", meta["namespace"], obj))
+            continue
+        free.remove(reused)
+        same = all(reused.get(field) == contents[field] for field in contents)
+        if not same or labels_of(reused) != labels:
+            obj = {
+                **reused,
+                **contents,
+                "metadata": {
+                    **reused["metadata"],
+                    "labels": labels,
+                    "annotations": {TRIGGER: format_time(now)},
+                },
+            }
+            actions.append(Replace("endpointslices", obj))
+    actions += [build_delete("endpointslices", each) for each in free]
+    return actions
+
+
+def _build_labels(service: Obj) -> dict[str, str]:
+    labels = {
+        **labels_of(service),
+        MANAGED_LABEL: MANAGER,
+        SERVICE_LABEL: service["metadata"]["name"],
+    }
+    if service["spec"].get("clusterIP") == "None":
+        labels[HEADLESS_LABEL] = ""
+    return labels
+
+
+def _plan_legacy(
+    service: Obj, groups: dict[Ports, list[Obj]], known: Obj | None, now: datetime
+) -> list[Action]:
+    """The Endpoints object: pods that are being deleted aren't in it."""
+    meta = service["metadata"]
+    subsets = [
+        subset
+        for ports, endpoints in groups.items()
+        if (subset := _build_subset(ports, endpoints)) is not None
+    ]
+    labels = {**labels_of(service), ENDPOINTS_MANAGED_LABEL: "endpoint-controller"}
+    if service["spec"].get("clusterIP") == "None":
+        labels[HEADLESS_LABEL] = ""
+    if known is not None and (known.get("subsets") or []) == subsets and labels_of(known) == labels:
+        return []
+    obj: Obj = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            **(known["metadata"] if known else {}),
+            "labels": labels,
+            "annotations": {TRIGGER: format_time(now)},
+        },
+        **({"subsets": subsets} if subsets else {}),
+    }
+    if known is None:
+        return [Create("endpoints", meta["namespace"], obj)]
+    return [Replace("endpoints", obj)]
+
+
+def _build_subset(ports: Ports, endpoints: list[Obj]) -> Obj | None:
+    subset: dict[str, Any] = {}
+    for endpoint in endpoints:
+        if endpoint["conditions"]["terminating"]:
+            continue
+        field = "addresses" if endpoint["conditions"]["ready"] else "notReadyAddresses"
+        address = {
+            "ip": endpoint["addresses"][0],
+            **({"hostname": endpoint["hostname"]} if "hostname" in endpoint else {}),
+            "nodeName": endpoint["nodeName"],
+            "targetRef": endpoint["targetRef"],
+        }
+        subset.setdefault(field, []).append(address)
+    if not subset:
+        return None
+    subset["ports"] = [
+        {**({"name": name} if name else {}), "port": port, "protocol": protocol}
+        for name, protocol, port in ports
+    ]
+    return subset
+
+
+class EndpointsController:
+    """Keeps every Service's EndpointSlices and Endpoints."""
+
+    watched = ("services", "pods", "endpointslices")
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
+        namespace = obj["metadata"]["namespace"]
+        match plural:
+            case "services":
+                yield (namespace, obj["metadata"]["name"]), 0.0
+            case "endpointslices":
+                if labels_of(obj).get(MANAGED_LABEL) == MANAGER:
+                    yield (namespace, labels_of(obj).get(SERVICE_LABEL, "")), 0.0
+            case _:
+                # All of the namespace: the labels that the pod had before aren't known here.
+                for service in self._store.list("services", namespace):
+                    yield (namespace, service["metadata"]["name"]), 0.0
+
+    def reconcile(self, key: Key) -> float | None:
+        namespace, name = key
+        service = find(self._store, "services", namespace, name)
+        endpoints = find(self._store, "endpoints", namespace, name)
+        if service is None:
+            if endpoints is not None and ENDPOINTS_MANAGED_LABEL in labels_of(endpoints):
+                apply_action(self._store, build_delete("endpoints", endpoints))
+            return None
+        slices = self._store.list(
+            "endpointslices", namespace, {SERVICE_LABEL: name, MANAGED_LABEL: MANAGER}
+        )
+        pods = self._store.list("pods", namespace)
+        for action in plan_endpoints(service, pods, slices, endpoints, self._clock()):
+            apply_action(self._store, action)
+        return None

@@ -1,0 +1,114 @@
+"""Namespaces: what each one holds from its birth on, and how a dying one is emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ktnet.lab.api.store import Store
+from ktnet.lab.controllers.action import Action, Create, apply_action, build_delete, find
+from ktnet.lab.controllers.kind import Obj, is_being_deleted
+from ktnet.lab.controllers.loop import Key
+
+CONTENT = (
+    "deployments",
+    "replicasets",
+    "jobs",
+    "pods",
+    "services",
+    "endpointslices",
+    "endpoints",
+    "leases",
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "events",
+)
+"""What lies in namespaces; controllers' objects before what the controllers make."""
+
+ROOT_CA = "kube-root-ca.crt"
+ROOT_CA_DESCRIPTION = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal "
+    "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
+    "guaranteed across distributions of Kubernetes clusters."
+)
+
+
+def plan_contents(namespace: Obj, present: frozenset[tuple[str, str]], ca_pem: str) -> list[Action]:
+    """Creates the `default` ServiceAccount and the CA's ConfigMap where they are missing.
+
+    `present` holds (plural, name) of what is there.
+    """
+    name = namespace["metadata"]["name"]
+    wanted: list[tuple[str, Obj]] = [
+        (
+            "serviceaccounts",
+            {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": name},
+            },
+        ),
+        (
+            "configmaps",
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {
+                    "name": ROOT_CA,
+                    "namespace": name,
+                    "annotations": {"kubernetes.io/description": ROOT_CA_DESCRIPTION},
+                },
+                "data": {"ca.crt": ca_pem},
+            },
+        ),
+    ]
+    return [
+        Create(plural, name, obj)
+        for plural, obj in wanted
+        if (plural, obj["metadata"]["name"]) not in present
+    ]
+
+
+class NamespaceController:
+    """Fills new namespaces and empties those that are being deleted."""
+
+    watched = ("namespaces", *CONTENT)
+
+    def __init__(self, store: Store, ca_pem: str) -> None:
+        self._store = store
+        self._ca_pem = ca_pem
+
+    def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
+        if plural == "namespaces":
+            yield (None, obj["metadata"]["name"]), 0.0
+        elif kind == "DELETED":
+            # The default ServiceAccount comes back; a dying namespace may be empty now.
+            yield (None, obj["metadata"]["namespace"]), 0.0
+
+    def reconcile(self, key: Key) -> float | None:
+        namespace = find(self._store, "namespaces", None, key[1])
+        if namespace is None:
+            return None
+        if is_being_deleted(namespace):
+            self._empty(namespace)
+            return None
+        present = frozenset(
+            (plural, obj["metadata"]["name"])
+            for plural in ("serviceaccounts", "configmaps")
+            for obj in self._store.list(plural, key[1])
+        )
+        for action in plan_contents(namespace, present, self._ca_pem):
+            apply_action(self._store, action)
+        return None
+
+    def _empty(self, namespace: Obj) -> None:
+        name = namespace["metadata"]["name"]
+        for plural in CONTENT:
+            for obj in self._store.list(plural, name):
+                if not is_being_deleted(obj):
+                    apply_action(self._store, build_delete(plural, obj, propagation="Background"))
+        if any(self._store.list(plural, name) for plural in CONTENT):
+            return
+        self._store.update(
+            "namespaces", None, name, {**namespace, "spec": {}}, subresource="finalize"
+        )

@@ -1,0 +1,88 @@
+"""The scheduler: gives each pod a node, or says why it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from ktnet.lab.api.store import Store
+from ktnet.lab.controllers.action import Action, apply_action, build_merge, find
+from ktnet.lab.controllers.kind import (
+    Clock,
+    Obj,
+    condition_of,
+    format_time,
+    is_being_deleted,
+    is_true,
+    labels_of,
+)
+from ktnet.lab.controllers.loop import Key
+
+
+def plan_scheduling(pod: Obj, nodes: list[Obj], now: datetime) -> list[Action]:
+    """Binds a pod to the first node that it may run on, or marks it as unschedulable."""
+    wanted = pod["spec"].get("nodeSelector") or {}
+    fit = [node for node in nodes if wanted.items() <= labels_of(node).items()]
+    if fit:
+        name = fit[0]["metadata"]["name"]
+        scheduled = _build_condition(pod, now, status="True")
+        return [
+            build_merge("pods", pod, {"spec": {"nodeName": name}}, subresource="binding"),
+            build_merge("pods", pod, _patch(pod, scheduled), subresource="status"),
+        ]
+    message = (
+        f"0/{len(nodes)} nodes are available: {len(nodes)} node(s) didn't match Pod's node "
+        "affinity/selector. no new claims to deallocate, preemption: "
+        f"0/{len(nodes)} nodes are available: {len(nodes)} Preemption is not helpful for "
+        "scheduling."
+    )
+    known = condition_of(pod, "PodScheduled")
+    if known is not None and known.get("message") == message:
+        return []
+    failed = _build_condition(pod, now, status="False", reason="Unschedulable", message=message)
+    return [build_merge("pods", pod, _patch(pod, failed), subresource="status")]
+
+
+def _build_condition(pod: Obj, now: datetime, **fields: str) -> Obj:
+    return {
+        "type": "PodScheduled",
+        "observedGeneration": pod["metadata"].get("generation", 1),
+        "lastProbeTime": None,
+        "lastTransitionTime": format_time(now),
+        **fields,
+    }
+
+
+def _patch(pod: Obj, condition: Obj) -> Obj:
+    others = [
+        each
+        for each in (pod.get("status") or {}).get("conditions") or []
+        if each["type"] != "PodScheduled"
+    ]
+    return {"status": {"conditions": [*others, condition]}}
+
+
+class Scheduler:
+    """Looks at every pod without a node, again whenever a node changes."""
+
+    watched = ("pods", "nodes")
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
+        pods = [obj] if plural == "pods" else self._store.list("pods")
+        for pod in pods:
+            if not pod["spec"].get("nodeName"):
+                yield (pod["metadata"]["namespace"], pod["metadata"]["name"]), 0.0
+
+    def reconcile(self, key: Key) -> float | None:
+        namespace, name = key
+        pod = find(self._store, "pods", namespace, name)
+        if pod is None or pod["spec"].get("nodeName") or is_being_deleted(pod):
+            return None
+        nodes = [node for node in self._store.list("nodes") if is_true(node, "Ready")]
+        for action in plan_scheduling(pod, nodes, self._clock()):
+            apply_action(self._store, action)
+        return None

@@ -1,0 +1,62 @@
+"""The cluster's DNS server: a snapshot of the API's Services, answered from."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dnslib import QTYPE
+
+from ktnet.lab.api.store import Store
+from ktnet.lab.dns.message import build_response
+from ktnet.lab.dns.socket import open_dns_server
+from ktnet.lab.dns.zone import Answer, Zone
+from ktnet.lab.propagation import run_after_changes
+
+
+class ClusterDns:
+    """Answers for the cluster's names."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._zone = self._build_zone()
+
+    async def run(self) -> None:
+        """Follows the API until cancelled."""
+        await run_after_changes(
+            self._store, ("services", "endpointslices", "namespaces"), self._refresh
+        )
+
+    def respond(self, query: bytes, udp: bool, asker: str) -> bytes | None:
+        """The answer to a query's bytes."""
+        return build_response(query, self._resolve, udp=udp, recursive=False)
+
+    async def _refresh(self) -> None:
+        self._zone = self._build_zone()
+
+    def _build_zone(self) -> Zone:
+        return Zone(
+            self._store.list("services"),
+            self._store.list("endpointslices"),
+            (each["metadata"]["name"] for each in self._store.list("namespaces")),
+            serial=int(time.time()),
+        )
+
+    def _resolve(self, name: str, kind: int) -> Answer:
+        answer = self._zone.answer(name, kind)
+        if kind in {QTYPE.A, QTYPE.AAAA} and len(answer.records) > 1:
+            # CoreDNS's plugin `loadbalance`; aliases stay in front of what they stand for.
+            aliases = [each for each in answer.records if each.rtype == QTYPE.CNAME]
+            others = [each for each in answer.records if each.rtype != QTYPE.CNAME]
+            answer.records = [*aliases, *random.sample(others, len(others))]
+        return answer
+
+
+@asynccontextmanager
+async def open_cluster_dns(store: Store, *, address: str, port: int) -> AsyncIterator[ClusterDns]:
+    """Answers on address:port; its `run` must run for the answers to follow the API."""
+    dns = ClusterDns(store)
+    async with open_dns_server(address, port, dns.respond):
+        yield dns

@@ -1,0 +1,141 @@
+"""A lab and connections to it, driven by the command line: for the demo, tests and benchmarks.
+
+ktnet is used here only as its users do, so whatever these three show, a user would see.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+from ktnet.lab.node.laptop import enter
+
+KTNET = (sys.executable, "-m", "ktnet")
+END_TIMEOUT_S = 30.0
+
+
+class Lab:
+    """A lab that is up."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.directory = Path("/run/ktnet-lab") / name
+
+    def exec(self, *command: str, laptop: int = 1) -> list[str]:
+        """The command line that runs `command` on a laptop."""
+        return [*KTNET, "lab", "exec", "--name", self.name, "--laptop", str(laptop), "--", *command]
+
+    def run(self, *command: str, laptop: int = 1) -> str:
+        """What `command` prints on a laptop; raises CalledProcessError where it fails."""
+        return subprocess.run(
+            self.exec(*command, laptop=laptop), stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+    def census(self, laptop: int = 1) -> dict[str, Any]:
+        """The laptop's network state and the cluster's objects (see ktnet.lab.census)."""
+        return dict(json.loads(self.run(sys.executable, "-m", "ktnet.lab.census", laptop=laptop)))
+
+    def visit(self, url: str) -> dict[str, Any]:
+        """One HTTP request from the laptop (see ktnet.lab.visit)."""
+        return dict(json.loads(self.run(sys.executable, "-m", "ktnet.lab.visit", url)))
+
+    def call(self, function: Callable[..., Any], *arguments: Any, laptop: int = 1) -> Any:
+        """Calls a function of an importable module inside the laptop, in a process of its own."""
+        pid = int((self.directory / f"laptop-{laptop}.pid").read_text().split()[0])
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_call_inside, args=(pid, theirs, function, arguments))
+        process.start()
+        theirs.close()
+        try:
+            value, error = ours.recv()
+        finally:
+            process.join()
+            ours.close()
+        if error is not None:
+            raise error
+        return value
+
+
+def _call_inside(
+    pid: int, answers: Pipe, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    enter(pid)
+    try:
+        answers.send((function(*arguments), None))
+    except Exception as error:
+        answers.send((None, error))
+
+
+@contextmanager
+def open_lab(name: str, *options: str) -> Iterator[Lab]:
+    """A lab of this name, gone afterwards."""
+    try:
+        run_quietly("lab", "up", "--name", name, *options)
+        yield Lab(name)
+    finally:
+        run_quietly("lab", "down", "--name", name)
+
+
+def run_quietly(*arguments: str) -> None:
+    """Runs ktnet, whose errors are seen and whose other words aren't."""
+    subprocess.run([*KTNET, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+class Connection:
+    """A `ktnet connect` that is ready on a laptop."""
+
+    def __init__(self, process: subprocess.Popen[str], ready_s: float) -> None:
+        self.process = process
+        self.pid = process.pid
+        """Of the client itself: `ktnet lab exec` becomes the command that it runs."""
+        self.ready_s = ready_s
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Sends a signal to the client and waits; its exit code."""
+        os.kill(self.pid, number)
+        return self.process.wait(END_TIMEOUT_S)
+
+
+@contextmanager
+def open_connection(
+    lab: Lab, *options: str, laptop: int = 1, show: Callable[[str], None] = print
+) -> Iterator[Connection]:
+    """`ktnet connect -n demo`, ready; ended afterwards where it hasn't been.
+
+    Each line that it says goes to `show`. Raises RuntimeError where it doesn't get ready.
+    """
+    start_s = time.monotonic()
+    process = subprocess.Popen(
+        lab.exec(*KTNET, "connect", "-n", "demo", *options, laptop=laptop),
+        stdout=subprocess.PIPE,
+        text=True,
+        # Python buffers what goes into a pipe; the steps are to be seen as they happen.
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None  # noqa: S101 -- for the type checker: it is a pipe
+    try:
+        for line in process.stdout:
+            show(line.rstrip())
+            if line.startswith("ready"):
+                break
+        else:
+            raise RuntimeError(f"ktnet connect ended with exit code {process.wait()}")
+        yield Connection(process, time.monotonic() - start_s)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=END_TIMEOUT_S)
+        finally:
+            process.kill()

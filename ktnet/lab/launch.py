@@ -1,0 +1,243 @@
+"""Starting, ending and entering labs: what `ktnet lab` does on the outside of the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ktnet.errors import HostPermissionError, KtnetError, NotFound, UsageError
+from ktnet.lab.control import ask
+from ktnet.lab.node.laptop import enter
+from ktnet.lab.residents import end_residents
+from ktnet.lab.state import LabDirectory, LabState, LaptopState, Process, list_labs
+from ktnet.lab.topology import MOST_LAPTOPS
+
+READY_TIMEOUT_S = 60.0
+"""Three seconds on an idle machine; many labs at once on a small one take longer."""
+
+END_TIMEOUT_S = 20.0
+"""What lives in the laptops gets its grace first."""
+
+LOG_TAIL_LINES = 15
+
+
+class LabFailed(KtnetError):
+    """The lab's daemon could not start, or could not be ended."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A running lab; `new` where it was started just now."""
+
+    new: bool
+    kubeconfig: Path
+    seconds: float
+
+
+def start_lab(name: str, laptops: int) -> Started:
+    """Starts a lab, or finds it running already; returns when it is ready."""
+    require_root()
+    if not 1 <= laptops <= MOST_LAPTOPS:
+        raise UsageError(f"a lab has 1 to {MOST_LAPTOPS} laptops")
+    directory = LabDirectory(name)
+    started_s = time.monotonic()
+    with directory.lock():
+        if directory.read_running() is not None:
+            return Started(False, directory.kubeconfig, 0.0)
+        _clean(directory)
+        try:
+            _start_daemon(directory, laptops)
+        except BaseException:
+            _end_daemon(directory)
+            _clean(directory)
+            raise
+    return Started(True, directory.kubeconfig, time.monotonic() - started_s)
+
+
+def stop_lab(name: str) -> bool:
+    """Ends a lab and all that lives in it; False where there was none."""
+    require_root()
+    directory = LabDirectory(name)
+    with directory.lock():
+        existed = any(directory.path.iterdir())
+        _end_daemon(directory)
+        _clean(directory)
+    return existed
+
+
+def describe_labs(name: str | None) -> list[dict[str, Any]]:
+    """What each running lab says of itself; of one lab, or of all."""
+    require_root()
+    names = [name] if name is not None else list_labs()
+    found = []
+    for each in names:
+        directory = LabDirectory(each)
+        if directory.read_running() is not None:
+            found.append(dict(ask(directory.socket, {"do": "status"})))
+    return found
+
+
+def find_laptop(name: str, number: int) -> tuple[LabDirectory, LaptopState]:
+    """A laptop of a running lab, counted from 1; raises NotFound."""
+    require_root()
+    directory, state = find_lab(name)
+    if not 1 <= number <= len(state.laptops):
+        raise NotFound(f"lab {name!r} has {len(state.laptops)} laptop(s), no laptop {number}")
+    return directory, state.laptops[number - 1]
+
+
+def find_lab(name: str) -> tuple[LabDirectory, LabState]:
+    """A running lab; raises NotFound."""
+    directory = LabDirectory(name)
+    state = directory.read_running()
+    if state is None:
+        raise NotFound(f"no lab {name!r} is running", hint=f"ktnet lab up --name {name}")
+    return directory, state
+
+
+def run_in_laptop(name: str, number: int, command: list[str]) -> NoReturn:
+    """Becomes `command`, in a laptop's namespaces, with KUBECONFIG set."""
+    directory, laptop = find_laptop(name, number)
+    here = Path.cwd()
+    try:
+        enter(laptop.holder.pid)
+    except OSError as error:
+        raise NotFound(f"{laptop.name} can't be entered: {error}") from error
+    if not laptop.holder.is_alive():
+        raise NotFound(f"{laptop.name} has just gone")
+    with contextlib.suppress(OSError):
+        os.chdir(here)  # entering a mount namespace leads to its root
+    environment = {
+        **{key: value for key, value in os.environ.items() if key.lower() not in _PROXIES},
+        "KUBECONFIG": str(directory.kubeconfig),
+        "KTNET_LAB": name,
+    }
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 -- what the user asked for
+    except FileNotFoundError as error:
+        raise UsageError(f"{command[0]}: no such command") from error
+    except PermissionError as error:
+        raise UsageError(f"{command[0]}: {error.strerror}") from error
+
+
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
+"""A proxy of the host's network can't be reached from a laptop."""
+
+
+def require_root() -> None:
+    """Namespaces, bridges and mounts take root."""
+    if os.geteuid() != 0:
+        raise HostPermissionError("the lab needs root", hint="run it with sudo")
+
+
+def _start_daemon(directory: LabDirectory, laptops: int) -> None:
+    """Starts the daemon and waits until it says that it is ready."""
+    reader, writer = os.pipe()
+    try:
+        with directory.log.open("w") as log:
+            directory.log.chmod(0o600)
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "ktnet.lab.daemon",
+                    directory.name,
+                    str(laptops),
+                    str(writer),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=[writer],
+            )
+        os.close(writer)
+        writer = -1
+        try:
+            _wait_until_ready(directory, reader)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    # It goes on by itself: this process doesn't wait for its end.
+    process.returncode = 0
+
+
+def _wait_until_ready(directory: LabDirectory, reader: int) -> None:
+    """Reads the daemon's one line: ready, or what went wrong."""
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    said = b""
+    while not said.endswith(b"\n"):
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline_s - time.monotonic()))
+        part = os.read(reader, 65536) if ready else b""
+        if not part:
+            why = "ended while it started" if ready else f"is not ready after {READY_TIMEOUT_S} s"
+            raise LabFailed(f"the lab's daemon {why}:\n{read_tail(directory.log)}")
+        said += part
+    answer = json.loads(said)
+    if "error" in answer:
+        raise LabFailed(str(answer["error"]), hint=str(answer.get("hint", "")))
+
+
+def read_tail(log: Path) -> str:
+    """The last lines of a log."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return "(it logged nothing)"
+    return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])
+
+
+def _end_daemon(directory: LabDirectory) -> None:
+    """Asks the daemon to end, and makes it if it doesn't."""
+    state = directory.read_running()
+    if state is None:
+        return
+    try:
+        descriptor = os.pidfd_open(state.daemon.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not state.daemon.is_alive():
+            return
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not select.select([descriptor], [], [], END_TIMEOUT_S)[0]:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [])
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def _clean(directory: LabDirectory) -> None:
+    """What a daemon that was killed has left: commands in its laptops, and files."""
+    state = directory.read_state()
+    if state is not None and state.laptops:
+        end_residents([laptop.netns_cookie for laptop in state.laptops])
+        _wait_for_end([laptop.holder for laptop in state.laptops])
+    directory.empty()
+
+
+def _wait_for_end(processes: list[Process]) -> None:
+    """The kernel kills them with the daemon; this only waits for it."""
+    deadline_s = time.monotonic() + END_TIMEOUT_S
+    for process in processes:
+        while process.is_alive():
+            if time.monotonic() > deadline_s:
+                raise LabFailed(f"process {process.pid} of the lab does not end")
+            time.sleep(0.01)

@@ -1,0 +1,90 @@
+"""Asks a container whether it is ready.
+
+https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address
+from typing import Any
+
+Obj = dict[str, Any]
+Execute = Callable[[list[str]], Awaitable[int]]
+"""Runs a command in the container; its exit code."""
+
+MOST_STATUS_BYTES = 4096
+
+
+async def run_probe(
+    container: Obj, address: IPv4Address, execute: Execute, report: Callable[[bool], None]
+) -> None:
+    """Asks at once and then every period, until cancelled; reports each change."""
+    probe = container["readinessProbe"]
+    ready = False
+    in_a_row = 0
+    await asyncio.sleep(probe.get("initialDelaySeconds", 0))
+    while True:
+        answer = await ask_once(probe, container, address, execute)
+        in_a_row = in_a_row + 1 if answer != ready else 0
+        threshold = probe.get("successThreshold", 1) if answer else probe.get("failureThreshold", 3)
+        if in_a_row >= threshold:
+            ready, in_a_row = answer, 0
+            report(ready)
+        await asyncio.sleep(probe.get("periodSeconds", 10))
+
+
+async def ask_once(probe: Obj, container: Obj, address: IPv4Address, execute: Execute) -> bool:
+    """One question; no answer in time is a no."""
+    try:
+        async with asyncio.timeout(probe.get("timeoutSeconds", 1)):
+            if "exec" in probe:
+                return await execute(probe["exec"]["command"]) == 0
+            if "tcpSocket" in probe:
+                return await _connect(address, find_port(probe["tcpSocket"], container))
+            if "httpGet" in probe:
+                return await _get(probe["httpGet"], container, address)
+    except (OSError, TimeoutError, ValueError, LookupError):
+        return False
+    return False
+
+
+def find_port(target: Obj, container: Obj) -> int:
+    """A port's number, or that of the container's port of this name; ValueError without one."""
+    port = target["port"]
+    if isinstance(port, int):
+        return port
+    for each in container.get("ports") or ():
+        if each.get("name") == port:
+            return int(each["containerPort"])
+    return int(port)
+
+
+async def _connect(address: IPv4Address, port: int) -> bool:
+    _, writer = await asyncio.open_connection(str(address), port)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+async def _get(target: Obj, container: Obj, address: IPv4Address) -> bool:
+    """Any status from 200 to 399 is a yes."""
+    host = target.get("host") or str(address)
+    port = find_port(target, container)
+    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.36", "Accept": "*/*"}
+    headers |= {each["name"]: each["value"] for each in target.get("httpHeaders") or ()}
+    lines = [f"GET {target.get('path', '/')} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["Connection: close", "", ""]
+    reader, writer = await asyncio.open_connection(host, port, limit=MOST_STATUS_BYTES)
+    try:
+        writer.write("\r\n".join(lines).encode())
+        status = (await reader.readline()).split()
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    return len(status) >= 2 and 200 <= int(status[1]) < 400
