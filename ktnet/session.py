@@ -73,6 +73,7 @@ class Session:
     """A machine that is joined to a cluster."""
 
     context: str
+    host: Host
     shadow: ShadowSession
     link: Link
     capture: Capture
@@ -82,6 +83,7 @@ class Session:
     async def watch(self) -> None:
         """Waits until a part is lost; raises what became of it."""
         async with open_tasks() as tasks:
+            tasks.create_task(self.host.run_watch(), name="watch the helper")
             tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
             raise await self.link.wait_closed()
 
@@ -134,7 +136,7 @@ async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator
                 report.note(text)
         capture, names = await enter_capture(parts, options, host, link, services, facts, plan)
         report.step("capture", f"{', '.join(map(str, plan.routes))} into {plan.link.name}")
-        yield Session(target.context, shadow, link, capture, names, plan)
+        yield Session(target.context, host, shadow, link, capture, names, plan)
 
 
 async def enter_capture(

@@ -140,7 +140,7 @@ class Terminator:
             self.phase = Phase.OPEN
         if not carries_data:
             return None
-        if fin and not receiving.end_received:
+        if fin:
             self._peer_ended_first = not sending.end_sent
         return receiving.accept(distance, segment.payload, fin=fin)
 

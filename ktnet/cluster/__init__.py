@@ -2,8 +2,8 @@
 
 In the order in which a session meets them: `config` finds the cluster and our credentials,
 `api` makes requests (`paths` says where objects live, `answers` what a refusal means, `clock`
-keeps the server's time), `manifests` says what a session creates, `session` creates it, watches
-it (`verdict` reads the pod's state, `hostkey` its log, `heartbeat` renews the Lease) and deletes
-it, `portforward` or `direct` reach its SSH server, `cidrs` and `services` learn which addresses
-and names are the cluster's.
+keeps the server's time, `informer` follows a collection), `manifests` says what a session
+creates, `session` creates it, waits for it (`startup`, with `verdict` on the pod's state, and
+`hostkey` from its log), renews its Lease (`heartbeat`) and deletes it; `portforward` or `direct`
+reach its SSH server; `cidrs` and `services` learn which addresses and names are the cluster's.
 """

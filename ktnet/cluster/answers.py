@@ -27,6 +27,8 @@ class Expired(KtnetError):
 class Refused(KtnetError):
     """The API server won't, for a reason that isn't ours to classify further."""
 
+    exit_code = 4
+
     def __init__(self, message: str, *, code: int, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code

@@ -94,12 +94,12 @@ class Api:
         """
         query: Query = {"limit": at_most or _PAGE_SIZE, **build_selectors(labels, fields)}
         page = await self._call("GET", "list", plural, namespace, query=query)
-        items = [keep(obj) for obj in page.get("items") or []]
-        while at_most is None and (following := (page.get("metadata") or {}).get("continue")):
+        items = [keep(obj) for obj in _take_objects(page.get("items"))]
+        while at_most is None and (following := _continuation(page)):
             page = await self._call(
                 "GET", "list", plural, namespace, query={**query, "continue": following}
             )
-            items += [keep(obj) for obj in page.get("items") or []]
+            items += [keep(obj) for obj in _take_objects(page.get("items"))]
         return page | {"items": items}
 
     async def create(
@@ -311,9 +311,8 @@ class Api:
                 raise ClusterUnreachable("the API server sent a watch event without an end")
             for line in lines:
                 event = _parse_object(line)
-                kind, obj = event.get("type"), event.get("object")
-                if not isinstance(kind, str) or not isinstance(obj, dict):
-                    raise _not_kubernetes()
+                (obj,) = _take_objects([event.get("object")])
+                kind = str(event.get("type"))
                 if kind == "ERROR":
                     raise build_error(read_status(obj), "watch", plural, namespace)
                 yield kind, obj
@@ -360,6 +359,22 @@ def _parse_object(body: bytes) -> Json:
     if not isinstance(parsed, dict):
         raise _not_kubernetes()
     return parsed
+
+
+def _continuation(page: Json) -> str:
+    metadata = page.get("metadata")
+    return str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
+
+
+def _take_objects(items: Any) -> list[Json]:
+    """What must be objects of the API: with metadata, if any, that is an object too."""
+    if items is None:  # How Go writes an empty list.
+        return []
+    if not isinstance(items, list) or not all(
+        isinstance(obj, dict) and isinstance(obj.get("metadata") or {}, dict) for obj in items
+    ):
+        raise _not_kubernetes()
+    return items
 
 
 def _not_kubernetes() -> ClusterUnreachable:

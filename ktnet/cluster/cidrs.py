@@ -52,12 +52,16 @@ async def find_cluster_ranges(api: Api, namespace: str) -> ClusterRanges:
 
     Raises only ClusterUnreachable.
     """
-    notes = _Notes([], [])
+    of_services, of_pods = _Notes([], []), _Notes([], [])
     async with open_tasks() as tasks:
-        services = tasks.create_task(_find_service_ranges(api, namespace, notes))
-        pods = tasks.create_task(_find_pod_ranges(api, namespace, notes))
+        services = tasks.create_task(_find_service_ranges(api, namespace, of_services))
+        pods = tasks.create_task(_find_pod_ranges(api, namespace, of_pods))
         found = await services, await pods
-    return ClusterRanges(*found, tuple(notes.evidence), tuple(notes.warnings))
+    return ClusterRanges(
+        *found,
+        evidence=(*of_services.evidence, *of_pods.evidence),
+        warnings=(*of_services.warnings, *of_pods.warnings),
+    )
 
 
 async def api_server_addresses(api: Api) -> tuple[IPv4Address, ...]:
@@ -91,9 +95,7 @@ async def _find_service_ranges(api: Api, namespace: str, notes: _Notes) -> tuple
         listing = await api.list_all("servicecidrs")
     except (Forbidden, NotFound):  # NotFound: before Kubernetes 1.33 (or 1.31, where enabled)
         listing = {"items": []}
-    texts = [
-        cidr for item in listing["items"] for cidr in (item.get("spec") or {}).get("cidrs") or []
-    ]
+    texts = [cidr for item in listing["items"] for cidr in _dig_list(item, "spec", "cidrs")]
     if found := _take(texts):
         notes.evidence.append(f"Services {_join(found)}: ServiceCIDR objects")
         return found
@@ -138,12 +140,12 @@ def parse_valid_ranges(message: str) -> list[str]:
 
 
 async def _find_pod_ranges(api: Api, namespace: str, notes: _Notes) -> tuple[IPv4Network, ...]:
-    texts: list[str] = []
+    texts: list[Any] = []
     may_see_nodes = True
     try:
-        listing = await api.list_all("nodes", keep=lambda node: node.get("spec") or {})
-        for spec in listing["items"]:
-            texts += spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
+        listing = await api.list_all("nodes", keep=lambda node: {"spec": node.get("spec")})
+        for node in listing["items"]:
+            texts += _dig_list(node, "spec", "podCIDRs") or [_dig(node, "spec", "podCIDR")]
     except Forbidden:
         may_see_nodes = False
     found = _take(texts)
@@ -169,9 +171,9 @@ async def _list_pod_addresses(api: Api, namespace: str) -> list[str]:
         except Forbidden:
             continue
     return [
-        (pod.get("status") or {}).get("podIP") or ""
+        str(_dig(pod, "status", "podIP") or "")
         for pod in pods
-        if not (pod.get("spec") or {}).get("hostNetwork")
+        if not _dig(pod, "spec", "hostNetwork")
     ]
 
 
@@ -188,12 +190,25 @@ def guess_networks(
     return _collapse(IPv4Network((address, _GUESS_PREFIX), strict=False) for address in outside)
 
 
-def _take(texts: Iterable[str]) -> tuple[IPv4Network, ...]:
+def _dig(obj: Any, *keys: str) -> Any:
+    """What is there, or None: for objects that may have any shape."""
+    for key in keys:
+        obj = obj.get(key) if isinstance(obj, dict) else None
+    return obj
+
+
+def _dig_list(obj: Any, *keys: str) -> list[Any]:
+    found = _dig(obj, *keys)
+    return found if isinstance(found, list) else []
+
+
+def _take(texts: Iterable[Any]) -> tuple[IPv4Network, ...]:
     """The IPv4 networks among these; IPv6 is not captured."""
     networks = []
     for text in texts:
         try:
-            network = ip_network(text, strict=False)
+            # As text: for a number, ip_network would make up an address.
+            network = ip_network(str(text), strict=False)
         except ValueError:
             continue
         # Nothing sane is wider than /8, and capturing everything would cut this machine off.

@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ktnet.cluster.answers import Expired
+from ktnet.cluster.answers import Expired, Refused
 from ktnet.cluster.api import Api
 from ktnet.errors import ClusterUnreachable
 
@@ -45,8 +45,8 @@ async def run_informer(
 ) -> None:
     """Tell `mirror` what happens after the list of that resourceVersion, until cancelled.
 
-    An API server that is away is waited for; other errors of the API are raised, and whatever
-    the mirror raises.
+    An API server that is away or in trouble is waited for; a missing right is raised, and
+    whatever the mirror raises.
     """
     delay_s = _FIRST_DELAY_S
     while True:
@@ -71,7 +71,7 @@ async def run_informer(
                         mirror.change(kind, obj)
         except Expired:
             version = ""
-        except ClusterUnreachable as error:
+        except (ClusterUnreachable, Refused) as error:
             log.debug("watch of %s: %s; again in %.1f s", plural, error, delay_s)
         # Also after an orderly end: a server that ends watches at once must not be hammered.
         await asyncio.sleep(delay_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
@@ -80,5 +80,6 @@ async def run_informer(
 
 def version_of(obj: Json) -> str:
     """The resourceVersion of an object or a list; empty where it has none."""
-    version = (obj.get("metadata") or {}).get("resourceVersion")
+    metadata = obj.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     return version if isinstance(version, str) else ""

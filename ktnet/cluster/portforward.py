@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import aiohttp
 
+from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
-from ktnet.errors import KtnetError, RemoteProtocolError, TunnelError
+from ktnet.errors import KtnetError, NotFound, RemoteProtocolError, TunnelError
 from ktnet.tasks import open_tasks
 from ktnet.wire.portforward import DATA_PREFIX, SUBPROTOCOL, ClientDecoder, Data, Event, Failed
 
@@ -58,11 +59,14 @@ async def open_forward(
     """Connect to 127.0.0.1:port in the pod, like `loop.create_connection`.
 
     `tasks` carries the stream for as long as it lives. Raises TunnelError with the server's cause,
-    Forbidden, NotFound; what goes wrong later is given to the protocol's `connection_lost`.
+    ClusterUnreachable or Forbidden; what goes wrong later the protocol's `connection_lost` gets.
     """
-    socket = await api.dial_websocket(
-        "pods", pod, "portforward", {"ports": port}, namespace=namespace, protocol=SUBPROTOCOL
-    )
+    try:
+        socket = await api.dial_websocket(
+            "pods", pod, "portforward", {"ports": port}, namespace=namespace, protocol=SUBPROTOCOL
+        )
+    except (NotFound, Refused) as error:  # The pod is gone, or has no node or network.
+        raise TunnelError(f"no port-forward to pod {pod}: {error.message}") from error
     decoder = ClientDecoder(port)
     try:
         await _wait_until_open(socket, decoder, pod)

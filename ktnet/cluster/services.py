@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from ktnet.cluster.api import Api
 from ktnet.cluster.informer import run_informer, version_of
-from ktnet.errors import Forbidden
+from ktnet.errors import Forbidden, KtnetError
 from ktnet.tasks import open_tasks
+from ktnet.wire.service import Service
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
 
 class ServiceIndex:
-    """The names of the cluster's Services, as new as the last event of a watch."""
+    """The cluster's Services, as new as the last event of a watch."""
 
     def __init__(self, warning: str) -> None:
         self.warning = warning
         """What is missing, for the user; empty where nothing is."""
-        self._names: set[tuple[str, str]] = set()
+        self._services: dict[tuple[str, str], Service] = {}
 
-    def exists(self, namespace: str, name: str) -> bool:
-        """Whether that Service is known to exist; names of the API are lower-case."""
-        return (namespace.lower(), name.lower()) in self._names
-
-    def __len__(self) -> int:
-        return len(self._names)
+    def find(self, namespace: str, name: str) -> Service | None:
+        """That Service, where it is known to exist; both in lower case, as names of the API are."""
+        return self._services.get((namespace, name))
 
     def replace(self, objects: list[Json]) -> None:
         """Take these for all there is."""
-        self._names = {_name_of(service) for service in objects}
+        self._services = {_name_of(service): parse_service(service) for service in objects}
 
     def change(self, kind: str, obj: Json) -> None:
         """One Service came, changed or went."""
         if kind == "DELETED":
-            self._names.discard(_name_of(obj))
+            self._services.pop(_name_of(obj), None)
         else:
-            self._names.add(_name_of(obj))
+            self._services[_name_of(obj)] = parse_service(obj)
+
+
+def parse_service(obj: Json) -> Service:
+    """What its names depend on.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/: `clusterIP`
+    is "None" for a headless one, `clusterIPs` lists one for each of its families; what is no
+    address is left out.
+    """
+    spec = obj.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    listed = spec.get("clusterIPs")
+    texts = listed if isinstance(listed, list) and listed else [spec.get("clusterIP")]
+    addresses = tuple(filter(None, map(_parse_address, texts)))
+    return Service(headless=spec.get("clusterIP") == "None", addresses=addresses)
+
+
+def _parse_address(text: object) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 @asynccontextmanager
@@ -64,11 +88,16 @@ async def open_service_index(api: Api, namespace: str) -> AsyncIterator[ServiceI
     index = ServiceIndex(warning)
     index.replace(listing["items"])
     async with open_tasks() as tasks:
-        tasks.create_task(
-            run_informer(api, "services", version_of(listing), index, namespace=scope),
-            name="service index",
-        )
+        tasks.create_task(_follow(api, version_of(listing), index, scope), name="service index")
         yield index
+
+
+async def _follow(api: Api, version: str, index: ServiceIndex, scope: str | None) -> None:
+    try:
+        await run_informer(api, "services", version, index, namespace=scope)
+    except KtnetError as error:
+        # A right to list without the one to watch, or one taken away: no reason to end a session.
+        log.warning("new Services are not noticed from now on: %s", error)
 
 
 def _name_of(service: Json) -> tuple[str, str]:

@@ -13,8 +13,8 @@ import logging
 import secrets
 import socket
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 from ktnet.cluster.answers import Refused
@@ -111,8 +111,7 @@ async def open_shadow_session(
         await _delete_all(api, spec.namespace, name, surely_created=False)
         raise
     try:
-        lease = build_lease(name, spec.namespace, _holder(), job_uid, api.now())
-        await api.create("leases", lease, namespace=spec.namespace)
+        await _create_lease(api, spec, name, job_uid)
         pod = await wait_for_pod(
             api,
             spec.namespace,
@@ -132,12 +131,24 @@ async def open_shadow_session(
 
 async def _create_job(api: Api, spec: ShadowSpec, name: str) -> str:
     """The uid of the Job."""
-    try:
+    with _admission():
         job = await api.create("jobs", build_job(name, spec), namespace=spec.namespace)
+    return str((job.get("metadata") or {}).get("uid") or "")
+
+
+async def _create_lease(api: Api, spec: ShadowSpec, name: str, job_uid: str) -> None:
+    lease = build_lease(name, spec.namespace, _holder(), job_uid, api.now())
+    with _admission():
+        await api.create("leases", lease, namespace=spec.namespace)
+
+
+@contextmanager
+def _admission() -> Iterator[None]:
+    try:
+        yield
     except Refused as error:
-        # Admission (a quota on Jobs, a webhook), or a field that this cluster doesn't take.
+        # A quota, a webhook, or a field that this cluster doesn't take.
         raise ShadowFailed(f"the cluster refuses the shadow: {error.message}") from error
-    return str(job["metadata"]["uid"])
 
 
 async def _delete_all(api: Api, namespace: str, name: str, *, surely_created: bool) -> None:

@@ -20,7 +20,7 @@ HEADER = struct.Struct("!6H")
 _RECORD = struct.Struct("!HHIH")
 """Type, class, TTL and length of the data, behind a record's name."""
 
-QR, TC, RD, RA, CD = 0x8000, 0x0200, 0x0100, 0x0080, 0x0010
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 """Flags of the header (RFC 1035 section 4.1.1, RFC 4035 section 3)."""
 _OPCODE = 0x7800
 _RCODE = 0x000F
@@ -78,6 +78,8 @@ class Answer:
     flags: int
     question_end: int
     records: tuple[Record, ...]
+    server: str = ""
+    """The address that gave it; empty where it came through the tunnel."""
 
     @property
     def rcode(self) -> int:
@@ -140,22 +142,23 @@ def build_rejection(wire: bytes) -> bytes | None:
     return HEADER.pack(id_, QR | flags & (_OPCODE | RD) | rcode, 0, 0, 0, 0)
 
 
-def build_question(query: Query, name: Name) -> Query:
-    """The same query for another name; of additional records only OPT stays.
+def build_question(query: Query, name: Name, opt: bytes | None = None) -> Query:
+    """The same query for another name; of additional records only OPT stays, or `opt` instead.
 
     (A TSIG signature would be wrong for another name.)
     """
+    opt = query.opt if opt is None else opt
     question = build_wire_name(name) + struct.pack("!HH", query.qtype, query.qclass)
-    header = HEADER.pack(query.id, query.flags, 1, 0, 0, 1 if query.opt else 0)
+    header = HEADER.pack(query.id, query.flags, 1, 0, 0, 1 if opt else 0)
     return Query(
-        wire=header + question + query.opt,
+        wire=header + question + opt,
         id=query.id,
         flags=query.flags,
         name=name,
         qtype=query.qtype,
         qclass=query.qclass,
         question_end=HEADER.size + len(question),
-        opt=query.opt,
+        opt=opt,
         udp_size=query.udp_size,
     )
 
@@ -174,6 +177,20 @@ def parse_answer(wire: bytes, query: Query) -> Answer:
     records = _parse_records(wire, end, (counts[0], counts[1], counts[2]))
     length = records[-1].end if records else end
     return Answer(wire[:length], flags, end, records)
+
+
+def build_addressed(answer: Answer, query: Query) -> bytes:
+    """An answer to the same question, addressed to who asked `query`: its id, and its case.
+
+    The question's name is the same, so it has the same length.
+    """
+    # An error may come without its question.
+    question_end = min(answer.question_end, query.question_end)
+    return (
+        query.wire[:2]
+        + answer.wire[2 : HEADER.size]
+        + (query.wire[HEADER.size : question_end] + answer.wire[question_end:])
+    )
 
 
 def fit_answer(answer: Answer, size: int) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from ktnet.dns.names import Name, fits_wire, fold_case, is_under, parse_name
+from ktnet.wire.service import FindService, Service
 
 _REVERSE = (b"in-addr", b"arpa")
 _SVC = b"svc"
@@ -20,12 +21,26 @@ class Zone(enum.Enum):
     OUTSIDE = "outside"
 
 
+class Rule(enum.Enum):
+    """Why a name goes where it goes, in words for the user."""
+
+    EXCLUDED = "--dns-exclude"
+    CLUSTER_DOMAIN = "the cluster's domain"
+    SERVICE = "there is such a Service"
+    CAPTURED = "reverse name of captured addresses"
+    INCLUDED = "--dns-include"
+    OTHER = "no name of the cluster"
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Who is asked, and for which name: the asked one, or a short one completed."""
 
     zone: Zone
     ask: Name
+    rule: Rule
+    service: Service | None = None
+    """The Service whose own name (or port's name) this is, where it is known to exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +49,7 @@ class Policy:
 
     cluster_domain: Name
     captured: tuple[IPv4Network, ...]
-    exists: Callable[[str, str], bool]
+    find: FindService
     include: tuple[Name, ...]
     exclude: tuple[Name, ...]
 
@@ -46,32 +61,46 @@ class Policy:
         """
         folded = fold_case(name)
         if any(is_under(folded, suffix) for suffix in self.exclude):
-            return Decision(Zone.OUTSIDE, name)
+            return Decision(Zone.OUTSIDE, name, Rule.EXCLUDED)
         if is_under(folded, self.cluster_domain):
-            return Decision(Zone.CLUSTER, name)
-        full = self._complete(name, folded)
-        if full is not None:
-            return Decision(Zone.CLUSTER, full)
-        if self._is_captured(folded) or any(is_under(folded, suffix) for suffix in self.include):
-            return Decision(Zone.CLUSTER, name)
-        return Decision(Zone.OUTSIDE, name)
+            return self._decide_full(name, folded)
+        for full, short in self._complete(name, folded):
+            found = self._find_owner(short)
+            if found is not None and fits_wire(full):
+                return Decision(Zone.CLUSTER, full, Rule.SERVICE, _owned(short, found))
+        if self._is_captured(folded):
+            return Decision(Zone.CLUSTER, name, Rule.CAPTURED)
+        if any(is_under(folded, suffix) for suffix in self.include):
+            return Decision(Zone.CLUSTER, name, Rule.INCLUDED)
+        return Decision(Zone.OUTSIDE, name, Rule.OTHER)
 
-    def _complete(self, name: Name, folded: Name) -> Name | None:
-        """The full name of `<service>.<namespace>` or `<service>.<namespace>.svc`.
+    def _decide_full(self, name: Name, folded: Name) -> Decision:
+        short = folded[: len(folded) - len(self.cluster_domain)]
+        found = self._find_owner(short[:-1]) if short[-1:] == (_SVC,) else None
+        service = _owned(short[:-1], found) if found is not None else None
+        return Decision(Zone.CLUSTER, name, Rule.CLUSTER_DOMAIN, service)
 
-        None where it isn't of that form or there is no such Service.
+    def _complete(self, name: Name, folded: Name) -> Iterable[tuple[Name, Name]]:
+        """What a short name may be in full, each with its folded part in front of `svc`."""
+        if folded[-1:] == (_SVC,):
+            yield name + self.cluster_domain, folded[:-1]
+        yield (*name, _SVC, *self.cluster_domain), folded
+
+    def _find_owner(self, short: Name) -> Service | None:
+        """The Service of `<service>.<namespace>`, or of a name below one, all folded.
+
+        Below a Service are `_<port>._<protocol>`, and `<endpoint>` where it is headless.
         """
-        if len(name) == 3 and folded[2] == _SVC:
-            full = name + self.cluster_domain
-        elif len(name) == 2:
-            full = (*name, _SVC, *self.cluster_domain)
-        else:
+        if len(short) < 2 or len(short) > 4:
+            return None
+        *below, service, namespace = short
+        if len(below) == 2 and not all(label.startswith(b"_") for label in below):
             return None
         try:
-            service, namespace = folded[0].decode("ascii"), folded[1].decode("ascii")
+            found = self.find(namespace.decode("ascii"), service.decode("ascii"))
         except UnicodeDecodeError:
             return None
-        return full if fits_wire(full) and self.exists(namespace, service) else None
+        return None if found is not None and len(below) == 1 and not found.headless else found
 
     def _is_captured(self, folded: Name) -> bool:
         """Whether this is a reverse name all of whose addresses are captured."""
@@ -82,23 +111,31 @@ class Policy:
 def build_policy(
     cluster_domain: str,
     captured: Iterable[IPv4Network],
-    exists: Callable[[str, str], bool],
+    find: FindService,
     *,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
 ) -> Policy:
     """A policy from what users and cluster say.
 
-    `exists(namespace, service)`, both in lower case, is asked for every short name: it must be
-    quick. `include` and `exclude` are suffixes. Raises UsageError for what is no name.
+    `find` is asked for every name that may be a Service's: it must be quick. `include` and
+    `exclude` are suffixes. Raises UsageError for what is no name.
     """
     return Policy(
         cluster_domain=fold_case(parse_name(cluster_domain)),
         captured=tuple(collapse_addresses(captured)),
-        exists=exists,
+        find=find,
         include=tuple(fold_case(parse_name(suffix)) for suffix in include),
         exclude=tuple(fold_case(parse_name(suffix)) for suffix in exclude),
     )
+
+
+def _owned(short: Name, found: Service) -> Service | None:
+    """The Service where the name is its own or a port's: one exists as soon as the other does.
+
+    Of the names of endpoints the Service says nothing: they come and go without it.
+    """
+    return None if len(short) == 3 else found
 
 
 def parse_reverse_name(folded: Name) -> IPv4Network | None:

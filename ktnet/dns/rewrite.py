@@ -39,25 +39,30 @@ _NAMES_IN_DATA = {
 In all newer types, names are never compressed (the same section), so their data stays as it is."""
 
 
-def build_restored_answer(answer: Answer, asked: Query, full: Name) -> bytes:
+def build_restored_answer(
+    answer: Answer, asked: Query, full: Name, *, opt: bytes | None = None
+) -> bytes:
     """The answer to the query for `full` as an answer to the query that was `asked`.
 
     The question is that of `asked` octet by octet, and so is the owner of each record that was
-    `full`'s; all else is as the server said. Raises RemoteProtocolError where a name within the
-    data is broken.
+    `full`'s; all else is as the server said, but for the OPT record where `opt` stands for it.
+    Raises RemoteProtocolError where a name within the data is broken.
     """
     folded = fold_case(full)
+    _, _, _, *counts = HEADER.unpack_from(answer.wire)
     parts = [asked.wire[HEADER.size : asked.question_end]]
     for record in answer.records:
         owner, fixed = read_wire_name(answer.wire, record.start)
         if record.rtype == OPT:
-            parts.append(answer.wire[record.start : record.end])
+            kept = answer.wire[record.start : record.end] if opt is None else opt
+            if not kept:
+                counts[2] -= 1
+            parts.append(kept)
             continue
         parts.append(_QUESTION_NAME if fold_case(owner) == folded else build_wire_name(owner))
         data = _uncompressed_data(answer.wire, record)
         parts.append(answer.wire[fixed : record.data_start - 2])
         parts.append(struct.pack("!H", len(data)) + data)
-    _, _, _, *counts = HEADER.unpack_from(answer.wire)
     body = b"".join(parts)
     if HEADER.size + len(body) > _LARGEST_MESSAGE:
         raise RemoteProtocolError("a DNS answer does not fit a message once names are in full")

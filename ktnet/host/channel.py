@@ -49,11 +49,12 @@ class Channel(asyncio.SubprocessProtocol):
     def __init__(self, ours: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = ours
-        self._process: asyncio.SubprocessTransport | None = None
+        self._process: asyncio.BaseTransport | None = None
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self.lost = False
         self.exited: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(ours, self._readable)
 
     # --- asking ---
 
@@ -101,10 +102,9 @@ class Channel(asyncio.SubprocessProtocol):
 
     # --- being told ---
 
-    def started(self, process: asyncio.SubprocessTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The helper runs."""
-        self._process = process
-        self._loop.add_reader(self._socket, self._readable)
+        self._process = transport
 
     def process_exited(self) -> None:
         """The helper has ended, and with it whatever was asked."""
@@ -143,12 +143,16 @@ class Channel(asyncio.SubprocessProtocol):
 
     # --- ending ---
 
-    async def close(self, patience: Patience) -> int | None:
-        """Close our end, which has the helper undo everything; its exit code. Kills it if late."""
+    def hang_up(self) -> None:
+        """Close our end: the helper undoes everything and ends."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
+
+    async def close(self, patience: Patience) -> int | None:
+        """Hang up and wait for the helper's end; its exit code. Kills it where it is late."""
+        self.hang_up()
         process = self._process
-        if process is None:
+        if not isinstance(process, asyncio.SubprocessTransport):
             return None
         if not await patience.wait(self.exited):
             process.kill()
@@ -160,10 +164,10 @@ class Channel(asyncio.SubprocessProtocol):
 async def open_channel() -> Channel:
     """Start a helper; `Channel.close` has to be called. Raises HostPermissionError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    channel = Channel(ours)
     try:
-        ours.setblocking(False)
-        channel = Channel(ours)
-        process, _ = await asyncio.get_running_loop().subprocess_exec(
+        await asyncio.get_running_loop().subprocess_exec(
             lambda: channel,
             # Isolated: neither the environment nor the current directory can slip it a module.
             *(sys.executable, "-I", "-m", "ktnet.host.helper", str(theirs.fileno())),
@@ -175,12 +179,11 @@ async def open_channel() -> Channel:
             env={},
             cwd="/",
         )
-        channel.started(process)
     except OSError as error:
-        ours.close()
+        channel.hang_up()
         raise HostPermissionError(f"the helper can't be started: {error.strerror}") from error
     except BaseException:
-        ours.close()
+        channel.hang_up()
         raise
     finally:
         theirs.close()

@@ -12,7 +12,6 @@ import errno
 import os
 import socket
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +29,9 @@ from ktnet.host.steps import Former, ResolverStep, backup_of
 RESOLV_CONF = Path("/etc/resolv.conf")
 BEHIND_STUB = Path("/run/systemd/resolve/resolv.conf")
 
+DEFAULT_NAMESERVERS = ("127.0.0.1",)
+"""Whom the C library asks where the file names nobody (resolv.conf(5))."""
+
 MAX_BYTES = 64 * 1024
 """Of the file; the C library heeds three nameservers and a line of search domains."""
 
@@ -45,7 +47,7 @@ def survey_resolver(path: Path = RESOLV_CONF, behind_stub: Path = BEHIND_STUB) -
     if stub:
         behind = parse_resolv_conf(_text(_read(behind_stub))).nameservers
         nameservers = behind or nameservers
-    return ResolverFact(_kind(path), nameservers, found.search, stub)
+    return ResolverFact(_kind(path), nameservers or DEFAULT_NAMESERVERS, found.search, stub)
 
 
 def plan_resolver_step(plan: ResolverPlan, path: Path = RESOLV_CONF) -> ResolverStep:
@@ -145,8 +147,6 @@ def restore_resolver(step: ResolverStep) -> list[str]:
     Raises DnsError where the former file can't be put back.
     """
     try:
-        with suppress(FileNotFoundError):
-            step.draft.unlink()
         return _restore_rewritten(step) if step.way == "rewrite" else _restore_replaced(step)
     except OSError as error:
         raise DnsError(
@@ -155,6 +155,7 @@ def restore_resolver(step: ResolverStep) -> list[str]:
 
 
 def _restore_replaced(step: ResolverStep) -> list[str]:
+    step.draft.unlink(missing_ok=True)
     former = _former(step.path, follow=False)
     if (former.kind, former.content) == (step.former.kind, step.former.content):
         step.backup.unlink(missing_ok=True)  # it was not replaced yet, or is put back already
@@ -191,13 +192,13 @@ def _restore_rewritten(step: ResolverStep) -> list[str]:
         step.ours + former.content[len(step.ours) :],
         former.content + step.ours[len(former.content) :],
     }
-    if current == former.content:
-        return []
-    if current == step.ours or torn:
+    if current != former.content:
+        if current != step.ours and not torn:
+            return _keep_theirs(step, current)
         _rewrite(step.path, former.content)
+    if step.path.stat().st_mtime_ns != former.modified_ns:
         os.utime(step.path, ns=(former.accessed_ns, former.modified_ns))
-        return []
-    return _keep_theirs(step, current)
+    return []
 
 
 def _keep_theirs(step: ResolverStep, current: bytes | None) -> list[str]:
@@ -212,7 +213,8 @@ def _keep_theirs(step: ResolverStep, current: bytes | None) -> list[str]:
                 _put_back(step)
             return []
         _rewrite(step.path, rest.encode("latin-1"))
-    step.backup.unlink(missing_ok=True)
+    if step.way == "replace":
+        step.backup.unlink(missing_ok=True)
     return [f"{step.path} was changed by somebody else meanwhile: that change stays"]
 
 

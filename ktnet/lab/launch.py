@@ -81,8 +81,10 @@ def describe_labs(name: str | None) -> list[dict[str, Any]]:
     found = []
     for each in names:
         directory = LabDirectory(each)
-        if directory.read_running() is not None:
-            found.append(dict(ask(directory.socket, {"do": "status"})))
+        # One that is just starting or ending doesn't answer.
+        with contextlib.suppress(NotFound):
+            if directory.read_running() is not None:
+                found.append(dict(ask(directory.socket, {"do": "status"})))
     return found
 
 
@@ -119,7 +121,6 @@ def run_in_laptop(name: str, number: int, command: list[str]) -> NoReturn:
     environment = {
         **{key: value for key, value in os.environ.items() if key.lower() not in _PROXIES},
         "KUBECONFIG": str(directory.kubeconfig),
-        "KTNET_LAB": name,
     }
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 -- what the user asked for

@@ -106,7 +106,7 @@ def file_state(path: Path) -> Any:
     status = path.lstat()
     return {
         "what": str(path.readlink()) if path.is_symlink() else "file",
-        "content": path.read_text() if path.exists() else None,
+        "content": path.read_bytes() if path.exists() else None,
         "inode": (status.st_dev, status.st_ino, status.st_nlink),
         "mode": oct(status.st_mode),
         "owner": (status.st_uid, status.st_gid),

@@ -39,10 +39,13 @@ def on_node(check: Callable[["NodeScene"], Awaitable[None]]) -> Callable[[], Non
             f"node_scene.main({check.__module__!r}, {check.__name__!r})"
         )
         done = subprocess.run(
-            ["unshare", "--net", "--mount", "--propagation", "private"]
-            + [sys.executable, "-W", "error", "-X", "dev", "-c", program],
+            [
+                *("unshare", "--net", "--mount", "--propagation", "private"),
+                *(sys.executable, "-W", "error", "-X", "dev", "-c", program),
+            ],
             capture_output=True,
             text=True,
+            check=False,
             timeout=LIMIT_S,
         )
         print(done.stdout, done.stderr)
@@ -171,6 +174,11 @@ class NodeScene:
         except ApiError:
             return False
         return True
+
+
+def listening(port: int) -> Obj:
+    """A readiness probe: something listens there."""
+    return {"tcpSocket": {"port": port}, "periodSeconds": 1}
 
 
 def is_ready(pod: Obj) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 import struct
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 
 import pytest
 from capture_scene import (
@@ -142,29 +142,27 @@ async def test_a_local_target_is_dialled_by_its_name_and_its_other_ports_are_clo
 
 
 @in_namespace
-async def test_leaving_resets_all():
+async def test_held_connections_fail_on_leaving():
+    far = FarSide()
     with Tun() as fd:
-        async with open_capture(fd, FarSide()):
+        async with open_capture(fd, far):
             held = asyncio.ensure_future(error_of(SILENT))
-            async with connected(ECHO) as sock:
-                await send(sock, b"x")
-                await receive(sock, 1)
-                far = FarSide()
-        assert far.flows == []
+            await far.opening.wait()
         error, _ = await held
         assert error == errno.EHOSTUNREACH
+        assert far.openings[0].cancelled.is_set()
 
 
 @in_namespace
 async def test_open_connections_are_reset_on_leaving():
     far = FarSide()
-    with Tun() as fd:
+    async with AsyncExitStack() as stack:
+        fd = stack.enter_context(Tun())
         async with open_capture(fd, far):
-            sock = await connected(ECHO).__aenter__()
-        with closing(sock):
-            with pytest.raises(ConnectionResetError):
-                sock.recv(1)
-            assert far.flows[0].events == ["reset"]
+            sock = await stack.enter_async_context(connected(ECHO))
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        assert far.flows[0].events == ["reset"]
 
 
 @in_namespace

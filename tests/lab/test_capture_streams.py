@@ -62,10 +62,11 @@ print(listener.getsockname()[1], flush=True)
 sock, _ = listener.accept()
 digest = hashlib.sha256()
 block = random.Random(1).randbytes(1 << 20)
-if way == "up":
+if way in {"up", "discard"}:
     buffer = memoryview(bytearray(1 << 20))
     while more := sock.recv_into(buffer):
-        digest.update(buffer[:more])
+        if way == "up":
+            digest.update(buffer[:more])
     sock.close()
     print(digest.hexdigest())
 else:
@@ -120,7 +121,8 @@ async def test_throughput_beside_the_loopback():
     with Tun() as fd:
         async with open_capture(fd, FarSide(hashing=False)) as capture:
             for way, port in (("up", DISCARD), ("down", SOURCE)):
-                listener = await start(LISTENER, way, str(MEBIBYTES))
+                listener_way = "discard" if way == "up" else way
+                listener = await start(LISTENER, listener_way, str(MEBIBYTES))
                 assert listener.stdout is not None
                 raw_port = (await listener.stdout.readline()).decode().strip()
                 raw = await result_of(
@@ -158,7 +160,8 @@ async def test_nothing_is_missing_where_the_device_loses_packets():
                 for _ in range(8):
                     tasks.create_task(upload())
             assert {flow.digest.digest() for flow in far.flows} == {digest.digest()}
-        dropped = int(Path("/sys/class/net/tun0/statistics/tx_dropped").read_text())
+        *_, tun = Path("/proc/net/dev").read_text().splitlines()
+        dropped = int(tun.split(":")[1].split()[11])  # of what was to be transmitted
         print(f"{dropped} packets lost")
         assert dropped > 0
 

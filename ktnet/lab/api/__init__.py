@@ -1,14 +1,18 @@
 """The lab's API server: answers as a real Kubernetes 1.36 does for the objects that ktnet uses.
 
-An HTTP request meets, in this order: `server` (TLS, the wiring), `requestlog`, `auth` (who is
-it), `target` (which verb on which resource is meant), `authorization` (may they), `rest` (verbs
-to the store), `query` and `body` (what the request says), `watching`, `logs`, `portforward` and
-`execution` (the answers that stream; both of the last over `websocket`), `discovery` and `health`.
+An HTTP request meets, in this order: `server` (the wiring; `tls`, `requestlog`), `authentication`
+(who is it), `target` (which verb on which resource is meant), `authorization` (may they; `review`
+answers those who ask beforehand), then one of
 
-An object meets, in this order: `store`, its kind's rules in `strategies` (defaults, validation,
-what an update may change), `metadata`, `allocation` (ClusterIPs, node ports), `deletion`, and
-`history`, from which every watch is fed. `resources` is the table of all that is served;
-`errors`, `fieldcheck`, `names`, `selectors`, `patch` and `strategic` serve all of them.
+- `rest`: verbs to the store, by way of `query` and `body` (what the request says), `listing`
+  (pages) and `watching` (a watch over HTTP);
+- `podpaths`: `logs`, `portforward` and `execution`, the last two by way of `upgrade` and
+  `websocket`; `runtime` is what all three need of a kubelet;
+- `discovery`.
 
-`runtime` is what the API server needs of a kubelet.
+An object meets, in this order: `store`, `shapes` (JSON types), `metadata`, its kind's rules in
+`strategies`, `admission` (what depends on other objects), `validation`, `allocation` (ClusterIPs
+and node ports), `deletion`, and `history`, from which every watch is fed; `watch` is the one that
+controllers use. `resources` is the table of all that is served; `errors`, `fieldcheck`, `names`,
+`selectors`, `patch`, `strategic` and `scale` serve all of them.
 """

@@ -83,8 +83,11 @@ def build_aggregated(path: str) -> Obj | None:
 
 
 def wants_aggregated(accept: str) -> bool:
-    """Whether a client asks for the aggregated form, v2, before the legacy one."""
-    return "as=APIGroupDiscoveryList" in accept and "v=v2," in accept + ","
+    """Whether a client can read the aggregated form, v2."""
+    wanted = {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"}
+    return any(
+        wanted <= {parameter.strip() for parameter in part.split(";")} for part in accept.split(",")
+    )
 
 
 def build_etag(document: Obj) -> str:

@@ -67,11 +67,10 @@ class Execution:
         await self._websocket.send(STDOUT, b"")
         try:
             self._process = await start()
-        except OSError as error:
+        except (OSError, LookupError) as error:
             await self._say(_build_start_failure(error, self._options.command))
-            await self._websocket.close()
-            return
-        await self._attend(self._process)
+        else:
+            await self._attend(self._process)
         await self._websocket.close()
 
     async def _attend(self, process: ContainerExec) -> None:
@@ -143,13 +142,16 @@ def build_exit_status(code: int, command: list[str], subprotocol: str) -> Obj:
     }
 
 
-def _build_start_failure(error: OSError, command: list[str]) -> Obj:
+def _build_start_failure(error: Exception, command: list[str]) -> Obj:
     name = command[0] if command else ""
-    why = (
-        "error executing command in container: failed to exec in container: OCI runtime exec "
-        f'failed: exec failed: unable to start container process: exec: "{name}": '
-        f"stat {name}: {(error.strerror or str(error)).lower()}"
-    )
+    why = "error executing command in container: failed to exec in container: "
+    if isinstance(error, OSError):
+        why += (
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: "
+            f'"{name}": stat {name}: {(error.strerror or str(error)).lower()}'
+        )
+    else:
+        why += "container is not running"
     return {
         "metadata": {},
         "status": "Failure",

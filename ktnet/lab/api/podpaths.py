@@ -29,7 +29,7 @@ from ktnet.lab.api.query import parse_bool
 from ktnet.lab.api.runtime import ContainerExec, PodRuntime
 from ktnet.lab.api.store import Store
 from ktnet.lab.api.target import Target
-from ktnet.lab.api.upgrade import is_websocket, upgrade
+from ktnet.lab.api.upgrade import NoCommonSubprotocol, is_websocket, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +52,16 @@ class PodPaths:
     async def answer(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
         """Raises ApiError."""
         pod = self._store.get("pods", target.namespace, target.name)
-        match target.subresource:
-            case "log":
-                return await self._log(request, pod)
-            case "portforward":
-                return await self._port_forward(request, pod)
-            case "exec":
-                return await self._exec(request, pod)
+        try:
+            match target.subresource:
+                case "log":
+                    return await self._log(request, pod)
+                case "portforward":
+                    return await self._port_forward(request, pod)
+                case "exec":
+                    return await self._exec(request, pod)
+        except NoCommonSubprotocol:
+            return web.Response(status=403, headers={"Connection": "close"})
         raise not_supported(f"pods/{target.subresource}")
 
     async def _log(self, request: web.BaseRequest, pod: Obj) -> web.StreamResponse:

@@ -39,6 +39,8 @@ class Resource:
     categories: tuple[str, ...] = ()
     subresources: tuple[Subresource, ...] = ()
     singular: str = ""
+    deprecation: str = ""
+    """What a Warning header says whenever it is used."""
     stored: bool = True
     """False for questions that are answered and forgotten."""
 
@@ -59,7 +61,13 @@ _SCALE = Subresource("scale", PART, kind="Scale", group="autoscaling", version="
 
 RESOURCES: tuple[Resource, ...] = (
     Resource("configmaps", "ConfigMap", short_names=("cm",)),
-    Resource("endpoints", "Endpoints", short_names=("ep",)),
+    Resource(
+        "endpoints",
+        "Endpoints",
+        short_names=("ep",),
+        singular="endpoints",
+        deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     Resource("events", "Event", short_names=("ev",)),
     Resource(
         "namespaces",

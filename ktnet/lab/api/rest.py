@@ -95,6 +95,12 @@ class Call:
         return self.request.headers.get("Content-Type", "")
 
     @property
+    def warnings(self) -> dict[str, str]:
+        """Headers that go with every answer about this resource."""
+        text = self.resource.deprecation
+        return {"Warning": f'299 - "{text}"'} if text else {}
+
+    @property
     def form(self) -> str:
         """How the client wants to see objects; raises ApiError 406."""
         return choose_form(self.request.headers.get("Accept", ""))
@@ -123,7 +129,9 @@ class Rest:
         call = Call(request, target, resource, body, dict(request.query))
         if target.verb == "watch":
             return await self._watch(call)
-        return self._verbs[target.verb](call)
+        response = self._verbs[target.verb](call)
+        response.headers.extend(call.warnings)
+        return response
 
     def _get(self, call: Call) -> web.Response:
         form = call.form
@@ -153,7 +161,8 @@ class Rest:
             query = {**query, "fieldSelector": f"metadata.name={call.name}"}
         options = parse_list_options(call.plural, query)
         watch = Watch(self._store, call.resource, call.namespace, options)
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **call.warnings}
+        response = web.StreamResponse(headers=headers)
         response.enable_chunked_encoding()
         await response.prepare(call.request)
         async for event in watch.events():

@@ -43,10 +43,6 @@ CONNECTS = frozenset({"exec", "portforward"})
 SHUTDOWN_S = 0.1
 """How long requests that still run may take when the server ends; watches never end before."""
 
-ENDPOINTS_WARNING = (
-    '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
-)
-
 
 @dataclass
 class ApiServer:
@@ -186,10 +182,7 @@ class Dispatcher:
                 raise wrong_method()
             review = parse_object(resource, request.headers.get("Content-Type", ""), body)
             return respond(review_access(review, user, self._authorize), 201)
-        response = await self._rest.answer(request, target, resource, body)
-        if resource.plural == "endpoints" and not response.prepared:
-            response.headers.setdefault("Warning", ENDPOINTS_WARNING)
-        return response
+        return await self._rest.answer(request, target, resource, body)
 
     def _check_rights(self, user: User, target: Target) -> None:
         wanted = target.attributes()

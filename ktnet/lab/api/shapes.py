@@ -222,6 +222,8 @@ def _check(kind: str, path: str, value: Any, shape: Shape) -> None:
         if not isinstance(value, list):
             raise _mismatch(kind, path, value, "[]object")
         for each in value:
+            if each is None:
+                raise Undecodable(f"{kind}{path} holds a null")
             _check(kind, path, each, shape[0])
     else:
         if not isinstance(value, dict):

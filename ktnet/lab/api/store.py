@@ -47,6 +47,7 @@ from ktnet.lab.api.scale import apply_scale, build_scale
 from ktnet.lab.api.selectors import select_by_labels
 from ktnet.lab.api.strategic import strategic_patch
 from ktnet.lab.api.strategies.cluster import build_service_cidr
+from ktnet.lab.api.strategies.pod import bind_pod
 from ktnet.lab.api.strategies.strategy import Strategy
 from ktnet.lab.api.strategies.table import STRATEGIES
 from ktnet.lab.api.validation import (
@@ -301,7 +302,7 @@ class Store:
             case "finalize":
                 new = {**old, "spec": new.get("spec", {})}
             case "binding":
-                new = copy.deepcopy({**old, "spec": {**old["spec"], **new.get("spec", {})}})
+                new = copy.deepcopy(bind_pod(old, new["spec"]["nodeName"], self._clock()))
             case "scale":
                 pass
             case _:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from ktnet.lab.api.errors import ApiError, bad_request
+from ktnet.lab.api.errors import bad_request
 from ktnet.lab.api.websocket import (
     FrameReader,
     Opcode,
@@ -23,6 +23,10 @@ NORMAL = b"\x03\xe8"
 
 CHUNK = 32 * 1024
 """The most that a server puts into one frame, beside the channel's byte."""
+
+
+class NoCommonSubprotocol(Exception):
+    """Of the subprotocols that the client offers, none is known: 403 without a word."""
 
 
 class Receiver(Protocol):
@@ -53,6 +57,10 @@ class WebSocket:
     def start(self, receiver: Receiver) -> None:
         """From now on the receiver hears of what the client sends."""
         self._receiver = receiver
+        if self._transport is None or self._transport.is_closing():
+            # Gone already: nobody would tell us.
+            self._end()
+            return
         self._protocol.set_parser(self)  # type: ignore[arg-type]  # quacks like aiohttp's reader
 
     async def send(self, channel: int, data: bytes) -> None:
@@ -164,14 +172,13 @@ def is_websocket(request: web.BaseRequest) -> bool:
 async def upgrade(request: web.BaseRequest, known: Sequence[str]) -> tuple[WebSocket, str]:
     """Answers 101; gives the WebSocket and the chosen subprotocol.
 
-    Raises ApiError 400 for a request that is no WebSocket handshake, HTTPForbidden where no
-    subprotocol is common to both.
+    Raises ApiError 400 for a request that is no WebSocket handshake, NoCommonSubprotocol.
     """
     if not is_websocket(request):
         raise bad_request("Upgrade request required")
     subprotocol = choose_subprotocol(request.headers.get("Sec-WebSocket-Protocol", ""), known)
     if subprotocol is None:
-        raise ApiError(403, "", "")
+        raise NoCommonSubprotocol
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",

@@ -122,11 +122,12 @@ class Watch:
 
 
 def _plan_bookmarks(now_s: float, end_s: float) -> list[float]:
-    """When bookmarks are due: every minute, and shortly before the end."""
-    count = int((end_s - now_s) // BOOKMARK_EVERY_S)
-    due = [now_s + BOOKMARK_EVERY_S * (i + 1) for i in range(count)]
-    last = end_s - LAST_BOOKMARK_S
-    return sorted([*(each for each in due if each < last), last]) if last > now_s else []
+    """When bookmarks are due: every minute and shortly before the end, but not in short watches."""
+    last_s = end_s - LAST_BOOKMARK_S
+    if last_s < now_s + BOOKMARK_EVERY_S:
+        return []
+    count = int((last_s - now_s) // BOOKMARK_EVERY_S)
+    return [*(now_s + BOOKMARK_EVERY_S * (i + 1) for i in range(count)), last_s]
 
 
 def encode_event(event: Obj, form: str) -> bytes:

@@ -25,11 +25,7 @@ def plan_scheduling(pod: Obj, nodes: list[Obj], now: datetime) -> list[Action]:
     fit = [node for node in nodes if wanted.items() <= labels_of(node).items()]
     if fit:
         name = fit[0]["metadata"]["name"]
-        scheduled = _build_condition(pod, now, status="True")
-        return [
-            build_merge("pods", pod, {"spec": {"nodeName": name}}, subresource="binding"),
-            build_merge("pods", pod, _patch(pod, scheduled), subresource="status"),
-        ]
+        return [build_merge("pods", pod, {"spec": {"nodeName": name}}, subresource="binding")]
     message = (
         f"0/{len(nodes)} nodes are available: {len(nodes)} node(s) didn't match Pod's node "
         "affinity/selector. no new claims to deallocate, preemption: "
@@ -39,27 +35,22 @@ def plan_scheduling(pod: Obj, nodes: list[Obj], now: datetime) -> list[Action]:
     known = condition_of(pod, "PodScheduled")
     if known is not None and known.get("message") == message:
         return []
-    failed = _build_condition(pod, now, status="False", reason="Unschedulable", message=message)
-    return [build_merge("pods", pod, _patch(pod, failed), subresource="status")]
-
-
-def _build_condition(pod: Obj, now: datetime, **fields: str) -> Obj:
-    return {
+    failed = {
         "type": "PodScheduled",
         "observedGeneration": pod["metadata"].get("generation", 1),
+        "status": "False",
         "lastProbeTime": None,
         "lastTransitionTime": format_time(now),
-        **fields,
+        "reason": "Unschedulable",
+        "message": message,
     }
-
-
-def _patch(pod: Obj, condition: Obj) -> Obj:
     others = [
         each
         for each in (pod.get("status") or {}).get("conditions") or []
         if each["type"] != "PodScheduled"
     ]
-    return {"status": {"conditions": [*others, condition]}}
+    patch = {"status": {"conditions": [*others, failed]}}
+    return [build_merge("pods", pod, patch, subresource="status")]
 
 
 class Scheduler:

@@ -5,7 +5,7 @@ It never returns. What goes wrong on the way is written to a pipe that a success
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -34,8 +34,7 @@ OPEN_FILES = 1 << 20
 START_FAILED = 128
 """Exit code of a container whose program could not be started, as runc and kubelet have it."""
 
-NO_SUCH_PROGRAM = "no-such-program:"
-"""Begins the complaint of a program that isn't there, as against one about the container."""
+MOST_COMPLAINT_BYTES = 4096
 
 
 def become(
@@ -53,9 +52,21 @@ def become(
     try:
         _prepare_and_execute(specification, complaints, streams, joined, staging)
     except BaseException as error:
-        os.write(complaints, f"{error}".encode(errors="replace")[:4096])
+        os.write(complaints, build_complaint(error))
     finally:
         os._exit(START_FAILED)
+
+
+def build_complaint(error: BaseException) -> bytes:
+    """ "ERRNO TEXT", with 0 where no call failed; for `parse_complaint`."""
+    number = error.errno if isinstance(error, OSError) and error.errno else 0
+    return f"{number} {error}".encode(errors="replace")[:MOST_COMPLAINT_BYTES]
+
+
+def parse_complaint(data: bytes) -> tuple[int, str]:
+    """(errno or 0, text)."""
+    number, _, text = data.decode(errors="replace").partition(" ")
+    return int(number), text
 
 
 def _prepare_and_execute(
@@ -143,11 +154,23 @@ def _execute(launch: Launch) -> None:
     directories = launch.environment.get("PATH", "").split(":")
     candidates = [program] if "/" in program else [f"{each}/{program}" for each in directories]
     for path in candidates:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             os.execve(path, launch.argv, launch.environment)  # noqa: S606 -- no shell is wanted
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ProgramError(error.errno, f'exec: "{program}": {reason}') from error
     detail = (
         f"stat {program}: no such file or directory"
         if "/" in program
         else "executable file not found in $PATH"
     )
-    raise FileNotFoundError(f'{NO_SUCH_PROGRAM}exec: "{program}": {detail}')
+    raise ProgramError(errno.ENOENT, f'exec: "{program}": {detail}')
+
+
+class ProgramError(OSError):
+    """The container could be made, but its program not be executed; worded as by runc."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)

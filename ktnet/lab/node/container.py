@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ktnet.lab.node.child import NO_SUCH_PROGRAM, START_FAILED
+from ktnet.lab.node.child import START_FAILED
 from ktnet.lab.node.images import Image, build_pull_error
 from ktnet.lab.node.launch import Launch
 from ktnet.lab.node.log import ContainerLog
@@ -149,10 +150,9 @@ class Container:
         except ProcessLookupError as error:
             raise missing from error
         except StartFailed as error:
-            message = str(error)
-            if message.startswith(NO_SUCH_PROGRAM):
-                raise FileNotFoundError(message.removeprefix(NO_SUCH_PROGRAM)) from error
-            raise OSError(message) from error
+            if error.number:
+                raise OSError(error.number, os.strerror(error.number)) from error
+            raise OSError(str(error)) from error
 
     async def _pull(self) -> Image | None:
         """The image; None where there is none and the pod is to end."""
@@ -304,7 +304,7 @@ class Container:
         message = (
             "failed to create containerd task: failed to create shim task: OCI runtime create "
             "failed: runc create failed: unable to start container process: error during container "
-            f"init: {problem.removeprefix(NO_SUCH_PROGRAM)}"
+            f"init: {problem}"
         )
         finished = format_time(time.time_ns())
         state = build_terminated(START_FAILED, EPOCH, finished, container_id, message)

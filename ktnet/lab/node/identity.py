@@ -1,6 +1,8 @@
 """Who a container's process is: user, groups, capabilities. Pure.
 
 https://kubernetes.io/docs/tasks/configure-pod-container/security-context/
+
+A `seccompProfile` is accepted, but no system call is filtered here.
 """
 
 from __future__ import annotations

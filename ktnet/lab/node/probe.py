@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from typing import Any
@@ -17,23 +18,28 @@ Execute = Callable[[list[str]], Awaitable[int]]
 
 MOST_STATUS_BYTES = 4096
 
+EXTRA_PROBE_S = 0.1
+"""While a container is not ready, a kubelet also asks whenever it hears of the pod, so also when
+its own word that the container runs comes back to it (documentation of `periodSeconds`)."""
+
 
 async def run_probe(
     container: Obj, address: IPv4Address, execute: Execute, report: Callable[[bool], None]
 ) -> None:
-    """Asks at once and then every period, until cancelled; reports each change."""
+    """Asks at once, once more, and then every period, until cancelled; reports each change."""
     probe = container["readinessProbe"]
     ready = False
     in_a_row = 0
     await asyncio.sleep(probe.get("initialDelaySeconds", 0))
-    while True:
+    period_s = probe.get("periodSeconds", 10)
+    for pause_s in itertools.chain((EXTRA_PROBE_S,), itertools.repeat(period_s)):
         answer = await ask_once(probe, container, address, execute)
         in_a_row = in_a_row + 1 if answer != ready else 0
         threshold = probe.get("successThreshold", 1) if answer else probe.get("failureThreshold", 3)
         if in_a_row >= threshold:
             ready, in_a_row = answer, 0
             report(ready)
-        await asyncio.sleep(probe.get("periodSeconds", 10))
+        await asyncio.sleep(pause_s)
 
 
 async def ask_once(probe: Obj, container: Obj, address: IPv4Address, execute: Execute) -> bool:

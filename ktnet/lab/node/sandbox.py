@@ -64,7 +64,7 @@ class Sandbox:
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
-            # An asyncio transport of the caller's sets it too late for the first bytes.
+            # As containerd's, which is written in Go, where it is the default.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
         except BaseException:

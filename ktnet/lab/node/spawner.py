@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ktnet
+from ktnet.lab.node.child import parse_complaint
 from ktnet.lab.node.launch import Launch, build_launch_message
 from ktnet.lab.node.messages import receive_message, send_message
 from ktnet.lab.node.pipes import wait_readable
@@ -23,7 +24,14 @@ KILLED = 128
 
 
 class StartFailed(Exception):
-    """A process could not be made what it should be; the text is for a pod's status."""
+    """A process could not be made what it should be; the text is for a pod's status.
+
+    `number` is the errno of the call that failed, or 0.
+    """
+
+    def __init__(self, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class Process:
@@ -103,7 +111,8 @@ class Spawner:
         os.close(complaints_read)
         if complaint:
             await process.end()
-            raise StartFailed(complaint.decode(errors="replace"))
+            number, text = parse_complaint(complaint)
+            raise StartFailed(text, number)
         return process
 
     async def _request(self, pid_namespace: str, descriptors: list[int]) -> Process:

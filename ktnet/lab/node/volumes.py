@@ -82,7 +82,10 @@ def find_inside(directory: Path, path: str) -> Path:
 
 
 def list_volume_files(volume: Obj, pod: Obj, find: Find) -> Iterator[tuple[str, bytes, int]]:
-    """(relative path, content, mode) of each file of a volume that comes from the API."""
+    """(relative path, content, mode) of each file of a volume that comes from the API.
+
+    A `serviceAccountToken` gives no file: the lab issues none.
+    """
     for kind in ("configMap", "secret", "downwardAPI"):
         if kind in volume:
             mode = volume[kind].get("defaultMode", DEFAULT_MODE)

@@ -6,13 +6,13 @@ Connections are kept alive; one line per request goes to the log.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import BinaryIO
 
 PORT = 8080
 MOST_HEADER_BYTES = 65536
@@ -41,7 +41,7 @@ def serve(connection: socket.socket, client: tuple[str, int]) -> None:
         print(f"{client[0]}:{client[1]} {error!r}", file=sys.stderr, flush=True)
 
 
-def answer_one(requests: BinaryIO, connection: socket.socket, client: str) -> bool:
+def answer_one(requests: io.BufferedReader, connection: socket.socket, client: str) -> bool:
     """Reads a request and answers it; whether another one may follow."""
     first = requests.readline(MOST_HEADER_BYTES)
     if not first.strip():
@@ -77,7 +77,7 @@ def answer_one(requests: BinaryIO, connection: socket.socket, client: str) -> bo
     return keep
 
 
-def read_headers(requests: BinaryIO) -> dict[str, str]:
+def read_headers(requests: io.BufferedReader) -> dict[str, str]:
     """The header fields of a request, as they were spelt."""
     headers: dict[str, str] = {}
     for _ in range(100):

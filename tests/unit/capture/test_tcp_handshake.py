@@ -4,7 +4,7 @@ from playbook import OUR_SEQ, PEER_SEQ, Play
 
 from ktnet.capture.commands import FarSide, Finished, Send
 from ktnet.capture.tcp import OUR_MSS, Phase
-from ktnet.wire.tcp import ACK, RST, SYN, SynOptions, build_syn_options
+from ktnet.wire.tcp import ACK, FIN, RST, SYN, SynOptions, build_syn_options
 
 
 def test_syn_ack_then_open():
@@ -69,6 +69,15 @@ def test_data_from_the_far_side_waits_for_the_handshake():
     assert [flags for flags, *_ in play.sends()] == [SYN | ACK]
     play.gets(ACK, 1, 1)
     assert [payload for *_, payload in play.sends()] == [b"banner", b""]
+
+
+def test_an_end_of_the_far_side_waits_for_the_handshake():
+    play = Play()
+    play.terminator.far_ended()
+    assert play.sends() == [(SYN | ACK, 0, 1, b"")]
+    assert play.flush() == []
+    play.gets(ACK, 1, 1)
+    assert play.sends() == [(ACK | FIN, 1, 1, b"")]
 
 
 def test_data_with_the_last_packet_of_the_handshake():

@@ -156,6 +156,20 @@ def test_the_window_closes_while_the_far_side_is_full_and_never_shrinks():
     assert play.budget.held_bytes == 0
 
 
+def test_an_end_beyond_the_window_has_to_be_repeated():
+    play = Play(shift=None).opened()
+    assert play.gets(ACK | FIN, 1, 1, bytes(65_536), window=3000) == bytes(65_535)
+    assert play.sends() == [(ACK, 1, 65_536, b"")]
+    assert play.gets(ACK | FIN, 65_536, 1, b"x", window=3000) == b"x"
+    assert play.flush()[0] is FarSide.END
+
+
+def test_nothing_beyond_the_window_is_kept_ahead():
+    play = Play(shift=None).opened()
+    play.gets(ACK, 65_001, 1, bytes(1000), window=3000)
+    assert play.budget.held_bytes == 535
+
+
 def test_end_waits_behind_what_the_far_side_has_not_taken():
     play = Play().opened()
     play.terminator.far_is_full(True)

@@ -89,6 +89,20 @@ def test_three_duplicate_acknowledgements_are_enough():
     assert play.terminator.deadline_s is None
 
 
+def test_duplicate_acknowledgements_of_what_is_being_repeated_mean_nothing_new():
+    play = Play().opened()
+    play.gets(ACK, 1, 1, window=WIDE)
+    play.terminator.far_sent(pattern(200_000))
+    sent = play.sends()
+    play.times_out()
+    assert play.sends() == [sent[0]]
+    play.gets(ACK, 1, sent[1][1], window=WIDE)
+    assert play.sends() == [sent[1]]
+    for _ in range(5):
+        play.gets(ACK, 1, sent[1][1], window=WIDE)
+        assert play.sends() == []
+
+
 def test_window_updates_are_not_duplicate_acknowledgements():
     play = Play().opened()
     play.terminator.far_sent(b"data")

@@ -26,11 +26,11 @@ def error_for(code, verb="create", **status):
         (403, RBAC, Forbidden, 5),
         (403, "", Forbidden, 5),
         (403, 'pods "fwd" is forbidden: ', Forbidden, 5),
-        (403, QUOTA, Refused, 1),
+        (403, QUOTA, Refused, 4),
         (404, 'pods "x" not found', NotFound, 11),
         (409, "the object has been modified", Conflict, 10),
         (410, "too old resource version", Expired, 1),
-        (422, "is invalid", Refused, 1),
+        (422, "is invalid", Refused, 4),
         (503, "apiserver is shutting down", ClusterUnreachable, 4),
     ],
 )

@@ -154,7 +154,7 @@ def test_watch_lines_may_come_in_any_pieces():
     [
         ([line("ERROR", {"code": 410, "message": "too old"})], Expired),
         ([b"garbage\n"], ClusterUnreachable),
-        ([b'{"type": 1, "object": {}}\n'], ClusterUnreachable),
+        ([b'{"type": 1, "object": "x"}\n'], ClusterUnreachable),
         ([b'{"type": "ADDED"}\n'], ClusterUnreachable),
     ],
 )
@@ -237,6 +237,33 @@ def test_an_informer_goes_on_after_ends_expiry_and_outage(monkeypatch):
     ]
 
 
+def test_the_service_index_outlives_a_missing_right_to_watch(caplog):
+    async def handler(request):
+        if "watch" in request.query:
+            raise web.HTTPForbidden
+        return listing("5", service("tomcat", "1"))
+
+    async def scenario(api):
+        async with asyncio.timeout(10), open_service_index(api, "demo") as index:
+            while "not noticed" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            assert index.find("demo", "tomcat") is not None
+
+    run(handler, scenario)
+
+
+@pytest.mark.parametrize("items", ['"x"', "[1]", '[{"metadata": "x"}]', "{}"])
+def test_lists_of_anything_else_than_objects_are_no_kubernetes(items):
+    async def handler(_request):
+        return web.Response(text=f'{{"items": {items}, "metadata": 7}}')
+
+    async def scenario(api):
+        with pytest.raises(ClusterUnreachable, match="no Kubernetes"):
+            await api.list_all("services")
+
+    run(handler, scenario)
+
+
 @pytest.mark.parametrize("allowed", ["all", "own", "none"])
 def test_the_service_index_takes_what_it_may_see(allowed):
     async def handler(request):
@@ -250,10 +277,10 @@ def test_the_service_index_takes_what_it_may_see(allowed):
 
     async def scenario(api):
         async with asyncio.timeout(10), open_service_index(api, "demo") as index:
-            assert index.exists("Demo", "TOMCAT") == (allowed != "none")
-            assert not index.exists("demo", "nothing")
+            assert (index.find("demo", "tomcat") is not None) == (allowed != "none")
+            assert index.find("demo", "nothing") is None
             assert bool(index.warning) == (allowed != "all")
-            while allowed != "none" and not index.exists("demo", "later"):  # noqa: ASYNC110
+            while allowed != "none" and index.find("demo", "later") is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     run(handler, scenario)

@@ -11,7 +11,7 @@ from lab_cluster import open_cluster
 from ktnet.cluster.direct import open_direct
 from ktnet.cluster.manifests import ShadowSpec
 from ktnet.cluster.session import open_shadow_session
-from ktnet.errors import Forbidden, NotFound, TunnelError
+from ktnet.errors import Forbidden, TunnelError
 from ktnet.wire.shadow import SSH_PORT
 
 SIZE = 32 << 20
@@ -172,7 +172,7 @@ def test_a_pod_that_is_gone():
             cluster.store.delete("pods", "demo", session.pod.name, grace_s=0)
             while (await anext(events))[0] != "DELETED":
                 pass
-        with pytest.raises(NotFound, match=session.pod.name):
+        with pytest.raises(TunnelError, match=session.pod.name):
             await dial(session)
         assert reader.at_eof() is False
 

@@ -15,8 +15,6 @@ from ktnet.cluster.portforward import open_forward
 from ktnet.errors import (
     ClusterUnreachable,
     Forbidden,
-    KtnetError,
-    NotFound,
     RemoteProtocolError,
     TunnelError,
 )
@@ -363,9 +361,9 @@ def test_a_protocol_that_fails_ends_the_connection():
     [
         (401, {"reason": "Unauthorized"}, ClusterUnreachable, "credentials"),
         (403, {"reason": "", "message": ""}, Forbidden, "create pods/portforward"),
-        (404, {"message": 'pods "pod" not found'}, NotFound, "not found"),
-        (500, 'pod not found ("pod_ns")', KtnetError, "pod not found"),
-        (400, {"message": "pod pod does not have a host assigned"}, KtnetError, "no host|a host"),
+        (404, {"message": 'pods "pod" not found'}, TunnelError, "not found"),
+        (500, 'pod not found ("pod_ns")', TunnelError, "pod not found"),
+        (400, {"message": "pod pod does not have a host assigned"}, TunnelError, "a host"),
     ],
 )
 def test_refusals_say_why(status, body, error, words):

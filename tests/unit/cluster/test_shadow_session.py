@@ -4,6 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp import web
+from forward_peer import open_http
 from lab_cluster import HOST_KEY, open_cluster
 
 from ktnet.cluster import heartbeat
@@ -256,12 +258,13 @@ def test_the_error_of_the_user_comes_out_by_itself():
     run(scenario)
 
 
-@pytest.mark.parametrize("requests", range(1, 7))
+@pytest.mark.parametrize("requests", range(1, 10))
 def test_cancelled_at_any_request_nothing_stays(requests):
     async def scenario(cluster):
         async def connect():
-            async with open_shadow_session(cluster.api, SPEC, lambda _: None):
-                await asyncio.Event().wait()
+            async with open_shadow_session(cluster.api, SPEC, lambda _: None) as session:
+                while True:
+                    await cluster.api.get("pods", session.pod.name, namespace="demo")
 
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(connect())
@@ -270,3 +273,19 @@ def test_cancelled_at_any_request_nothing_stays(requests):
         assert cluster.objects() == []
 
     run(scenario)
+
+
+def test_admission_that_refuses_the_job_is_no_missing_right():
+    async def handler(request):
+        assert request.method == "POST"
+        message = 'jobs.batch "x" is forbidden: exceeded quota: few, used: count/jobs.batch=1'
+        body = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": message}
+        return web.json_response(body, status=403)
+
+    async def main():
+        async with open_http(handler) as api:
+            with pytest.raises(ShadowFailed, match="exceeded quota: few"):
+                async with open_shadow_session(api, SPEC, lambda _: None):
+                    pytest.fail("the session opened")
+
+    asyncio.run(main())

@@ -258,6 +258,10 @@ def test_kinds_are_told_apart(tmp_path: Path, make: Callable[[Path], None], kind
     assert survey_resolver(tmp_path / "resolv.conf", tmp_path / "none").kind == kind
 
 
+def test_without_a_nameserver_the_local_machine_is_asked(tmp_path: Path) -> None:
+    assert survey_resolver(tmp_path / "none", tmp_path / "none").nameservers == ("127.0.0.1",)
+
+
 def test_a_file_too_large_for_a_resolver_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_bytes(b"#" * 70_000)

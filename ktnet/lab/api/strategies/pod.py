@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from datetime import datetime
 
 from ktnet.lab.api.errors import Obj
 from ktnet.lab.api.fieldcheck import FieldCheck
-from ktnet.lab.api.metadata import random_suffix
+from ktnet.lab.api.metadata import format_time, random_suffix
 from ktnet.lab.api.strategies.podspec import (
     CONTAINER_LISTS,
     MODE_0644,
@@ -72,6 +73,24 @@ def _admit(spec: Obj) -> None:
                     "tolerationSeconds": EVICTION_AFTER_S,
                 }
             )
+
+
+def bind_pod(pod: Obj, node: str, now: datetime) -> Obj:
+    """A pod with its node, scheduled: one write, as BindingREST.assignPod does it."""
+    status = pod.get("status", {})
+    others = [each for each in status.get("conditions", []) if each["type"] != "PodScheduled"]
+    scheduled = {
+        "type": "PodScheduled",
+        "observedGeneration": pod["metadata"].get("generation", 1),
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": format_time(now),
+    }
+    return {
+        **pod,
+        "spec": {**pod["spec"], "nodeName": node},
+        "status": {**status, "conditions": [*others, scheduled]},
+    }
 
 
 def mount_token(spec: Obj) -> None:

@@ -49,25 +49,31 @@ def run_pod(store: Store, name: str, namespace: str = "demo", **state: object) -
     return store.patch("pods", namespace, name, {"status": status}, subresource="status")
 
 
+async def until(condition) -> None:
+    """Waits for what nobody announces."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
 class Log:
     """A log that a test writes."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[int, bytes]] = []
-        self._queues: list[asyncio.Queue] = []
+        self.followers: list[asyncio.Queue] = []
 
     def add(self, time_ns: int, line: bytes) -> None:
         self.lines.append((time_ns, line))
-        for queue in self._queues:
+        for queue in self.followers:
             queue.put_nowait((time_ns, line))
 
     def end(self) -> None:
-        for queue in self._queues:
+        for queue in self.followers:
             queue.put_nowait(None)
 
     def follow(self) -> AsyncIterator[tuple[int, bytes]]:
         queue: asyncio.Queue = asyncio.Queue()
-        self._queues.append(queue)
+        self.followers.append(queue)
 
         async def read():
             while (line := await queue.get()) is not None:
@@ -155,7 +161,7 @@ class Lab:
         sent = {"Accept": "application/json", **(headers or {})}
         if token:
             sent["Authorization"] = f"Bearer {token}"
-        data = {"json": body} if not isinstance(body, (bytes, str)) else {"data": body}
+        data = {"json": body} if isinstance(body, (dict, list)) else {"data": body}
         if body is None:
             data = {}
         async with self.session.request(

@@ -38,7 +38,7 @@ class PretendingKubelet:
 
     def set_status(self, pod: Obj, phase: str, *, ready: str, **fields: Any) -> None:
         condition = {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}
-        known = pod["status"].get("conditions", [])
+        known = pod["status"]["conditions"]
         conditions = [c for c in known if c["type"] != "Ready"]
         status = {"phase": phase, "conditions": [*conditions, condition], **fields}
         meta = pod["metadata"]

@@ -19,13 +19,10 @@ def conditions(action: object) -> list[dict[str, Any]]:
     return list(action.patch["status"]["conditions"])
 
 
-def test_a_pod_is_bound_and_marked_scheduled() -> None:
-    bind, mark = plan_scheduling(build_pod(), [NODE], NOW)
+def test_a_pod_is_bound_to_a_node_that_fits() -> None:
+    (bind,) = plan_scheduling(build_pod(), [NODE], NOW)
     assert isinstance(bind, Merge)
-    assert bind.patch == {"spec": {"nodeName": "lab-node"}}
-    assert [(each["type"], each["status"]) for each in conditions(mark)] == [
-        ("PodScheduled", "True")
-    ]
+    assert (bind.subresource, bind.patch) == ("binding", {"spec": {"nodeName": "lab-node"}})
 
 
 def test_a_selector_that_fits_no_node_is_said_once() -> None:
