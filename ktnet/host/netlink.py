@@ -47,6 +47,11 @@ class LinkState:
     alias: str
 
 
+QUEUE_PACKETS = 16384
+"""That wait to be read from the TUN, 8 bytes of queue each. The default of 500 overflows when many
+connections send at once: what is lost is sent again, but that takes time."""
+
+
 class Netlink:
     """A socket to the kernel; see `open_netlink`."""
 
@@ -115,7 +120,7 @@ class Netlink:
             raise HostNetworkError(f"the TUN device {plan.name} is gone")
         index = link.index
         with _explained(f"{plan.name} can't be set up"):
-            self._ipr.link("set", index=index, ifalias=alias, mtu=plan.mtu)
+            self._ipr.link("set", index=index, ifalias=alias, mtu=plan.mtu, txqlen=QUEUE_PACKETS)
             if IPV6.exists():
                 self._ipr.link("set", index=index, IFLA_AF_SPEC=_WITHOUT_IPV6)
                 # Containers may have /proc/sys read-only; then the above has to do.
