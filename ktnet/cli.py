@@ -18,6 +18,7 @@ COMMANDS = {
     "connect": "Join this machine to the cluster's network.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
+    "dns": "Show how a name is decided and answered.",
     "lab": "A whole small cluster in network namespaces, to try ktnet on.",
     "version": "Show the version.",
 }
@@ -63,11 +64,19 @@ def main() -> NoReturn:
         known = known_error(raised)
         if known is None:
             raise
-        click.echo(f"ktnet: {known.message}", err=True)
-        if known.hint:
-            click.echo(f"  hint: {known.hint}", err=True)
+        say_error(known)
         sys.exit(known.exit_code)
     sys.exit(0)
+
+
+def say_error(error: KtnetError) -> None:
+    """One line and the hint; where nobody reads them any more, the exit code has to do."""
+    try:
+        click.echo(f"ktnet: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  hint: {error.hint}", err=True)
+    except OSError:
+        sys.stderr = None  # or Python would try once more at exit, and make the exit code 120
 
 
 def known_error(raised: BaseException) -> KtnetError | None:

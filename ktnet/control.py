@@ -1,8 +1,8 @@
 """Which sessions run on this machine: a socket each, which tells its state and ends it on demand.
 
 A session listens on `<runtime directory>/sessions/<pid>.sock`; the directory is the registry. Who
-asks sends one line of JSON, {"do": "status"} or {"do": "disconnect"}, and gets one back. Nobody
-but the same user and root is heard.
+asks sends one line of JSON, {"do": "status"}, {"do": "disconnect"} or what else the session can
+do, and gets one back. Nobody but the same user and root is heard.
 """
 
 from __future__ import annotations
@@ -15,12 +15,18 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ktnet.errors import Conflict, HostPermissionError, KtnetError, RemoteProtocolError
+from ktnet.errors import (
+    Conflict,
+    HostPermissionError,
+    KtnetError,
+    NotFound,
+    RemoteProtocolError,
+)
 
 MAX_REQUEST = 4096
 MAX_REPLY = 1 << 20
@@ -37,6 +43,9 @@ UNDO_TIME_S = 30.0
 
 _SHORTAGE_PAUSE_S = 0.1
 """Before the next accept when there was no descriptor for a connection."""
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""From a request to its reply, both JSON objects; a KtnetError is told to who asked."""
 
 _CREDENTIALS = struct.Struct("3i")
 """pid, uid, gid of struct ucred (unix(7), SO_PEERCRED)."""
@@ -97,13 +106,16 @@ def _locked(registry: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_control(
-    describe: Callable[[], dict[str, Any]], disconnect: Callable[[], None]
+    describe: Callable[[], dict[str, Any]],
+    disconnect: Callable[[], None],
+    handlers: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[None]:
     """Let this process be found as a session until the context is left.
 
     `describe()` is what `status` shows, JSON values under at least "command", "namespace", "state"
     and "since"; "pid" is added. `disconnect()` must only set the end going: who asked is kept
-    waiting until the process has ended. Raises HostPermissionError or Conflict.
+    waiting until the process has ended. `handlers` are further requests, by what "do" says.
+    Raises HostPermissionError or Conflict.
     """
     import asyncio  # noqa: PLC0415  30 ms, which those who only ask should not pay
 
@@ -127,26 +139,35 @@ async def open_control(
             with suppress(OSError, RemoteProtocolError):  # TimeoutError is an OSError
                 async with asyncio.timeout(REQUEST_TIME_S):
                     request = await receive_request(connection)
-                if request == "status":
+                handler = (handlers or {}).get(request["do"])
+                if request["do"] == "status":
                     await reply(connection, {**describe(), "pid": os.getpid()})
+                elif handler is not None:
+                    await reply(connection, await handled(handler, request))
                 else:
                     disconnect()
                     await reply(connection, {"ok": True})
                     await asyncio.Event().wait()  # its end, with the session, tells the asker
+
+    async def handled(handler: Handler, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await handler(request)
+        except KtnetError as error:
+            return {"error": error.message, "hint": error.hint}
 
     async def reply(connection: socket.socket, value: dict[str, Any]) -> None:
         async with asyncio.timeout(REQUEST_TIME_S):
             line = json.dumps(value).encode() + b"\n"
             await asyncio.get_running_loop().sock_sendall(connection, line)
 
-    async def receive_request(connection: socket.socket) -> str:
+    async def receive_request(connection: socket.socket) -> dict[str, Any]:
         line = b""
         while b"\n" not in line and len(line) <= MAX_REQUEST:
             part = await asyncio.get_running_loop().sock_recv(connection, MAX_REQUEST)
             if not part:
                 break
             line += part
-        return _parse_request(line)
+        return _parse_request(line, {"status", "disconnect", *(handlers or {})})
 
     with _open_listener(path) as listener:
         async with asyncio.TaskGroup() as group:
@@ -179,14 +200,14 @@ def _open_listener(path: Path) -> Iterator[socket.socket]:
                 path.unlink(missing_ok=True)
 
 
-def _parse_request(line: bytes) -> str:
-    """What a request line asks for. Raises RemoteProtocolError for all but the two requests."""
+def _parse_request(line: bytes, known: Collection[str]) -> dict[str, Any]:
+    """The request in a line. Raises RemoteProtocolError where "do" is none of the known."""
     request, newline, rest = line.partition(b"\n")
     message = _parse_object(request) if newline and not rest and len(line) <= MAX_REQUEST else {}
     wanted = message.get("do")
-    if wanted not in ("status", "disconnect"):
-        raise RemoteProtocolError("a control request is neither status nor disconnect")
-    return str(wanted)
+    if not isinstance(wanted, str) or wanted not in known:
+        raise RemoteProtocolError("a control request is none that this session knows")
+    return message
 
 
 def _parse_object(line: bytes) -> dict[str, Any]:
@@ -237,7 +258,7 @@ def disconnect(session: dict[str, Any], *, timeout_s: float = UNDO_TIME_S) -> No
         with connection, _open_process(_peer(connection)[0]) as process:
             # An error other than a timeout means that it is ending already.
             with suppress(ConnectionError, RemoteProtocolError):
-                _ask(connection, "disconnect")
+                _ask(connection, {"do": "disconnect"})
             ended = _wait_readable(connection.fileno(), deadline_s)
             if ended and process is not None:
                 ended = _wait_readable(process, deadline_s)
@@ -252,6 +273,30 @@ def disconnect(session: dict[str, Any], *, timeout_s: float = UNDO_TIME_S) -> No
         )
 
 
+def ask_session(
+    session: dict[str, Any], request: dict[str, Any], *, timeout_s: float
+) -> dict[str, Any]:
+    """Has a session of `list_sessions` do something, and returns its reply.
+
+    Raises KtnetError where it refuses, knows no such request or doesn't answer.
+    """
+    pid = int(session["pid"])
+    try:
+        connection = _connect(open_registry() / f"{pid}.sock")
+        if connection is None:
+            raise NotFound(f"the session with pid {pid} has just ended")
+        with connection:
+            connection.settimeout(timeout_s)
+            reply = _ask(connection, request)
+    except (TimeoutError, ConnectionError, RemoteProtocolError) as error:
+        raise KtnetError(
+            f"the session with pid {pid} does not answer", hint="see ktnet status"
+        ) from error
+    if "error" in reply:
+        raise KtnetError(str(reply["error"]), hint=str(reply.get("hint", "")))
+    return reply
+
+
 def _ask_status(path: Path) -> dict[str, Any] | None:
     """The status of the session with this socket; None where there is none any more."""
     pid = int(path.stem)
@@ -260,7 +305,7 @@ def _ask_status(path: Path) -> dict[str, Any] | None:
         if connection is None:
             return None
         with connection:
-            return {**_ask(connection, "status"), "pid": pid}
+            return {**_ask(connection, {"do": "status"}), "pid": pid}
     except TimeoutError:
         return {"pid": pid, "command": "", "namespace": "", "state": "not answering"}
     except (ConnectionError, RemoteProtocolError):
@@ -303,12 +348,12 @@ def _remove_if_dead(path: Path) -> bool:
     return False
 
 
-def _ask(connection: socket.socket, what: str) -> dict[str, Any]:
+def _ask(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     """Send a request and read the reply's line.
 
     Raises RemoteProtocolError for garbage and for an early end, ConnectionError, TimeoutError.
     """
-    connection.sendall(json.dumps({"do": what}).encode() + b"\n")
+    connection.sendall(json.dumps(request).encode() + b"\n")
     line = b""
     while not line.endswith(b"\n"):
         part = connection.recv(65536)

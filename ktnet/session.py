@@ -11,10 +11,10 @@ and then one probe through TUN and tunnel; only after that routes and resolver a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any, Literal, Protocol
 
 from ktnet.capture.engine import Capture, open_capture
@@ -26,10 +26,11 @@ from ktnet.cluster.services import ServiceIndex, open_service_index
 from ktnet.cluster.session import ShadowSession, ShadowSpec, open_shadow_session
 from ktnet.dns.policy import Policy, build_policy
 from ktnet.dns.proxy import Proxy, open_proxy
+from ktnet.errors import HostKeyMismatch
 from ktnet.host.client import Host, open_host
 from ktnet.host.plan import HostFacts, HostPlan, plan_host
 from ktnet.link.connection import Link, open_link
-from ktnet.link.keys import new_client_key
+from ktnet.link.keys import ClientKey, new_client_key
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import PROBE_HOST
 
@@ -50,6 +51,8 @@ class ConnectOptions:
     include: tuple[IPv4Network, ...]
     exclude: tuple[IPv4Network, ...]
     cluster_domain: str
+    dns_include: tuple[str, ...]
+    dns_exclude: tuple[str, ...]
     via: Literal["port-forward", "direct"]
     idle_s: int
     timeout_s: float
@@ -87,6 +90,12 @@ class Session:
             tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
             raise await self.link.wait_closed()
 
+    def describe_end(self) -> str:
+        """What is left of it, once it has been undone."""
+        if self.shadow.is_gone:
+            return "this machine and the cluster are as they were"
+        return f"this machine is as it was; {self.shadow.name} in the cluster ends by itself"
+
     def describe(self) -> dict[str, Any]:
         """Its state, for `ktnet status`."""
         return {
@@ -101,6 +110,12 @@ class Session:
             "dns": asdict(self.names.counters),
         }
 
+    async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
+        """How this machine's names are decided and answered, for `ktnet dns`."""
+        resolver = self.plan.resolver
+        tries = await self.names.explain(name, qtype, resolver.search if resolver else ())
+        return {"tries": [{**asdict(each), "answer": each.answer.hex()} for each in tries]}
+
 
 @asynccontextmanager
 async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator[Session]:
@@ -111,10 +126,11 @@ async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator
     async with AsyncExitStack() as parts:
         target = await load_target(options.kubeconfig, options.context)
         namespace = options.namespace or target.namespace
-        tasks = await parts.enter_async_context(open_tasks())
         host = await parts.enter_async_context(open_host())
         api = await parts.enter_async_context(open_api(target))
         services = await parts.enter_async_context(open_service_index(api, namespace))
+        # Inside what they use: they have to be over before the connections of `api` are closed.
+        tasks = await parts.enter_async_context(open_tasks())
         finding_ranges = tasks.create_task(find_cluster_ranges(api, namespace))
         report.step("cluster", f"{target.server}, namespace {namespace}")
 
@@ -123,20 +139,33 @@ async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator
         shadow = await parts.enter_async_context(open_shadow_session(api, spec, report.waiting))
         report.step("shadow", f"{shadow.pod.name} runs {spec.image}")
 
-        link = await parts.enter_async_context(
-            open_link(shadow.connector(), client_key=key, host_key=shadow.host_key)
-        )
+        link = await enter_link(parts, shadow, key)
         report.step("tunnel", f"SSH by {spec.via}, host key pinned")
 
         ranges = await finding_ranges
         facts = await host.facts()
         plan = await build_plan(options, api, shadow, ranges, facts)
-        for text in (services.warning, *ranges.warnings, *plan.warnings):
+        for text in (*facts.mended, services.warning, *ranges.warnings, *plan.warnings):
             if text:
                 report.note(text)
         capture, names = await enter_capture(parts, options, host, link, services, facts, plan)
         report.step("capture", f"{', '.join(map(str, plan.routes))} into {plan.link.name}")
         yield Session(target.context, host, shadow, link, capture, names, plan)
+
+
+async def enter_link(parts: AsyncExitStack, shadow: ShadowSession, key: ClientKey) -> Link:
+    """Logs in to the shadow."""
+    try:
+        return await parts.enter_async_context(
+            open_link(shadow.connector(), client_key=key, host_key=shadow.host_key)
+        )
+    except HostKeyMismatch:
+        # Its container may have started anew, with a new key, since the log was read: look once
+        # more. Whoever reads along can't change the log, so a second mismatch is final.
+        await shadow.read_host_key()
+        return await parts.enter_async_context(
+            open_link(shadow.connector(), client_key=key, host_key=shadow.host_key)
+        )
 
 
 async def enter_capture(
@@ -158,12 +187,14 @@ async def enter_capture(
         open_proxy(
             opened.dns_udp,
             opened.dns_tcp,
-            decide_names(options, services, plan),
+            decide_names(options, services, facts, plan),
             link.ask,
-            [IPv4Address(server) for server in facts.resolver.nameservers],
+            parse_nameservers(facts),
         )
     )
     await probe(probed[0], PROBE_TIMEOUT_S)
+    # Undone before the parts that it points to go, and by the helper where we are killed.
+    parts.push_async_callback(host.release)
     await host.capture(plan)
     return capture, names
 
@@ -206,6 +237,24 @@ async def build_plan(
     )
 
 
-def decide_names(options: ConnectOptions, services: ServiceIndex, plan: HostPlan) -> Policy:
+def parse_nameservers(facts: HostFacts) -> list[IPv4Address | IPv6Address]:
+    """The servers that the host asked before, those that are addresses."""
+    servers = []
+    for text in facts.resolver.nameservers:
+        with suppress(ValueError):
+            servers.append(ip_address(text))
+    return servers
+
+
+def decide_names(
+    options: ConnectOptions, services: ServiceIndex, facts: HostFacts, plan: HostPlan
+) -> Policy:
     """Whose names are whose."""
-    return build_policy(options.cluster_domain, plan.routes, services.exists)
+    return build_policy(
+        options.cluster_domain,
+        plan.routes,
+        services.find,
+        include=options.dns_include,
+        exclude=options.dns_exclude,
+        search=facts.resolver.search,
+    )

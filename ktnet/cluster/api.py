@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -331,9 +332,19 @@ class Api:
             raise ClusterUnreachable(f"the API server at {server} does not answer") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ClusterUnreachable(
-                f"can't reach the API server at {server}: {error}",
+                f"can't reach the API server at {server}: {_find_cause(error)}",
                 hint="does `kubectl version` reach it from here?",
             ) from error
+
+
+def _find_cause(error: Exception) -> str:
+    """What the system said; asyncio puts the address in place of that, and aiohttp says more."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    # A name that isn't found has a number of getaddrinfo's own, below 0.
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class _RefusedUpgrade(Exception):

@@ -42,7 +42,7 @@ async def load_target(kubeconfig: str | None, context: str | None) -> ClusterTar
     Raises UsageError where there is none, it can't be read, or lacks the context.
     """
     paths = kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    found = [path for path in paths.split(os.pathsep) if path and Path(path).expanduser().exists()]
+    found = [path for path in paths.split(os.pathsep) if path and _may_exist(Path(path))]
     if found:
         return await _load_kubeconfig(os.pathsep.join(found), context)
     if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -56,6 +56,8 @@ async def load_target(kubeconfig: str | None, context: str | None) -> ClusterTar
 async def _load_kubeconfig(paths: str, context: str | None) -> ClusterTarget:
     configuration = _new_configuration()
     try:
+        for path in paths.split(os.pathsep):
+            Path(path).expanduser().open("rb").close()  # the library would ignore one that it can't
         loader = await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=paths,
             context=context,
@@ -78,11 +80,19 @@ async def _load_kubeconfig(paths: str, context: str | None) -> ClusterTarget:
         raise UsageError(f"can't read {error.filename or paths}: {error.strerror}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # What the library's loader does with well-formed YAML of a wrong shape.
-        raise UsageError(f"{paths} is not a kubeconfig: {error}") from error
-    if configuration.proxy is None:
-        configuration.proxy = _find_proxy(configuration.host)
+        raise UsageError(
+            f"{paths} is not a kubeconfig: {error}", hint="does kubectl work with it?"
+        ) from error
+    try:
+        server = _parse_server(configuration.host)
+    except ValueError as error:
+        raise UsageError(
+            f"{paths}: {configuration.host!r} is no address of an API server: {error}",
+            hint="it looks like https://HOST:PORT",
+        ) from error
+    configuration.proxy = configuration.proxy or _find_proxy(server)
     return ClusterTarget(
-        server=configuration.host.rstrip("/"),
+        server=server,
         namespace=namespace,
         context=chosen["name"],
         configuration=configuration,
@@ -105,6 +115,25 @@ def _load_in_cluster() -> ClusterTarget:
         context="",
         configuration=configuration,
     )
+
+
+def _may_exist(path: Path) -> bool:
+    """False where there is surely no such file; reading one that can't be seen says why."""
+    try:
+        return path.expanduser().exists()
+    except OSError:
+        return True
+
+
+def _parse_server(url: str) -> str:
+    """The URL without a slash at its end. Raises ValueError where nothing can be reached by it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError("neither https://HOST nor http://HOST")
+    if parts.port == 0:  # itself raises ValueError for what is out of range
+        raise ValueError("there is no port 0")
+    parts.hostname.encode("idna")  # a label of more than 63 octets
+    return url.rstrip("/")
 
 
 def _find_proxy(server: str) -> str | None:

@@ -54,8 +54,11 @@ def parse_service(obj: Json) -> Service:
     spec = spec if isinstance(spec, dict) else {}
     listed = spec.get("clusterIPs")
     texts = listed if isinstance(listed, list) and listed else [spec.get("clusterIP")]
-    addresses = tuple(filter(None, map(_parse_address, texts)))
-    return Service(headless=spec.get("clusterIP") == "None", addresses=addresses)
+    parsed = (_parse_address(text) for text in texts)
+    return Service(
+        headless=spec.get("clusterIP") == "None",
+        addresses=tuple(address for address in parsed if address is not None),
+    )
 
 
 def _parse_address(text: object) -> IPv4Address | IPv6Address | None:

@@ -60,6 +60,8 @@ class ShadowSession:
         self.pod = pod
         self.host_key = ""
         """Of the container in `pod`: "ssh-ed25519 BASE64"."""
+        self.is_gone = False
+        """Whether nothing of it is left in the cluster; known when it has been closed."""
         self._api = api
         self._tasks = tasks
 
@@ -110,6 +112,7 @@ async def open_shadow_session(
         # No answer: it may have been created, or yet be.
         await _delete_all(api, spec.namespace, name, surely_created=False)
         raise
+    session: ShadowSession | None = None
     try:
         await _create_lease(api, spec, name, job_uid)
         pod = await wait_for_pod(
@@ -126,7 +129,9 @@ async def open_shadow_session(
             await session.read_host_key()
             yield session
     finally:
-        await _delete_all(api, spec.namespace, name, surely_created=True)
+        gone = await _delete_all(api, spec.namespace, name, surely_created=True)
+        if session is not None:
+            session.is_gone = gone
 
 
 async def _create_job(api: Api, spec: ShadowSpec, name: str) -> str:
@@ -151,8 +156,8 @@ def _admission() -> Iterator[None]:
         raise ShadowFailed(f"the cluster refuses the shadow: {error.message}") from error
 
 
-async def _delete_all(api: Api, namespace: str, name: str, *, surely_created: bool) -> None:
-    """Delete the Job and wait until it and what it owns are gone.
+async def _delete_all(api: Api, namespace: str, name: str, *, surely_created: bool) -> bool:
+    """Delete the Job and wait until it and what it owns are gone; whether they are.
 
     Whatever stands in the way is only logged: the error that led here matters more, and the
     shadow ends by itself.
@@ -165,6 +170,9 @@ async def _delete_all(api: Api, namespace: str, name: str, *, surely_created: bo
         log.warning("session %s was not gone in time; what is left of it ends by itself", name)
     except KtnetError as error:
         log.warning("session %s could not be deleted: %s; it ends by itself", name, error)
+    else:
+        return True
+    return False
 
 
 async def _delete_job(api: Api, namespace: str, name: str, *, surely_created: bool) -> bool:

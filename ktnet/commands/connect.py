@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from ktnet.commands.types import CIDR
+from ktnet.commands.types import CIDR, DOMAIN
 
 
 @click.command()
@@ -47,10 +47,23 @@ from ktnet.commands.types import CIDR
 )
 @click.option(
     "--cluster-domain",
+    type=DOMAIN,
     metavar="DOMAIN",
     default="cluster.local",
     show_default=True,
     help="The cluster's DNS domain.",
+)
+@click.option(
+    "--dns-include",
+    type=DOMAIN,
+    multiple=True,
+    help="Ask the cluster for names under this suffix too; may be repeated.",
+)
+@click.option(
+    "--dns-exclude",
+    type=DOMAIN,
+    multiple=True,
+    help="Never ask the cluster for names under this suffix; may be repeated.",
 )
 @click.option(
     "--via",
@@ -88,6 +101,8 @@ def connect(
     include: tuple[IPv4Network, ...],
     exclude: tuple[IPv4Network, ...],
     cluster_domain: str,
+    dns_include: tuple[str, ...],
+    dns_exclude: tuple[str, ...],
     via: Literal["port-forward", "direct"],
     idle_s: int,
     timeout_s: float,
@@ -114,6 +129,8 @@ def connect(
         include=include,
         exclude=exclude,
         cluster_domain=cluster_domain,
+        dns_include=dns_include,
+        dns_exclude=dns_exclude,
         via=via,
         idle_s=idle_s,
         timeout_s=timeout_s,

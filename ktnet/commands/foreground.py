@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ktnet.commands.progress import Progress
 from ktnet.control import open_control
-from ktnet.errors import Interrupted
+from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
 from ktnet.tasks import open_tasks
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -25,6 +25,12 @@ class Running(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Its state, for `ktnet status`."""
+
+    def describe_end(self) -> str:
+        """What is left of it, once it has been undone."""
+
+    async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
+        """How a name is decided and answered, for `ktnet dns`."""
 
 
 def run_in_foreground(
@@ -49,31 +55,52 @@ class _Foreground:
         self._details: Callable[[], dict[str, Any]] = dict
         self._ending = asyncio.Event()
         self._opening: asyncio.Task[Any] | None = None
+        self._session: Running | None = None
 
     async def run(self, opening: AbstractAsyncContextManager[Running]) -> None:
         self._opening = asyncio.current_task()
-        for number in ENDING_SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, self._end)
-        try:
-            async with open_control(self._describe, self._end):
-                await self._keep(opening)
-        except asyncio.CancelledError:
-            if self._ending.is_set():
-                raise Interrupted("interrupted before it was ready; all is undone") from None
-            raise
+        with _ending_signals(asyncio.get_running_loop(), self._end):
+            try:
+                async with open_control(self._describe, self._end, {"dns": self._explain_name}):
+                    await self._keep(opening)
+            except asyncio.CancelledError:
+                if self._ending.is_set():
+                    raise Interrupted("interrupted before it was ready; all is undone") from None
+                raise
 
     async def _keep(self, opening: AbstractAsyncContextManager[Running]) -> None:
-        async with opening as session, open_tasks() as tasks:
+        async with opening as session:
             self._opening = None
-            self._state, self._details = "connected", session.describe
+            self._state, self._details, self._session = "connected", session.describe, session
             self._progress.ready("Ctrl-C or `ktnet disconnect` undoes it all")
-            tasks.create_task(session.watch(), name="watch the session")
-            await self._ending.wait()
-            self._state = "ending"
-        self._progress.step("undone", "this machine and the cluster are as they were")
+            failure = await self._wait_for_end(session)
+            self._state, self._session = "ending", None
+            self._progress.begin()
+        self._progress.step("undone", session.describe_end())
+        if failure is not None:
+            raise failure
+
+    async def _wait_for_end(self, session: Running) -> KtnetError | None:
+        """What has ended the session; None: somebody wanted it."""
+        try:
+            async with open_tasks() as tasks:
+                tasks.create_task(session.watch(), name="watch the session")
+                await self._ending.wait()
+        except KtnetError as failure:
+            self._progress.note(f"{failure.message}; undoing")
+            return failure
+        return None
 
     def _describe(self) -> dict[str, Any]:
         return {**self._described, "state": self._state, **self._details()}
+
+    async def _explain_name(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, qtype = request.get("name"), request.get("type")
+        if not isinstance(name, str) or not isinstance(qtype, int) or not 0 <= qtype < 0x10000:
+            raise UsageError("a request for a name has no name, or no number for its type")
+        if self._session is None:
+            raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
+        return await self._session.explain_name(name, qtype)
 
     def _end(self) -> None:
         """Once is enough: further signals don't disturb the undoing."""
@@ -81,6 +108,24 @@ class _Foreground:
             self._ending.set()
             if self._opening is not None:
                 self._opening.cancel()
+
+
+@contextmanager
+def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterator[None]:
+    """Each of these signals calls `end` in the loop; once the block is left, they do nothing.
+
+    Not by `loop.add_signal_handler`: as the loop closes it brings the defaults back, and a second
+    Ctrl-C would then kill a process that had undone everything and was about to say so.
+    """
+    # nohup(1) has SIGHUP ignored, which is to stay so.
+    numbers = [n for n in ENDING_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    for number in numbers:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def build_time(moment: datetime) -> str:

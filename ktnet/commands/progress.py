@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 
 import click
@@ -14,6 +16,10 @@ class Progress:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._started_s = self._last_s = time.monotonic()
+
+    def begin(self) -> None:
+        """The next step begins only now."""
+        self._last_s = time.monotonic()
 
     def step(self, name: str, detail: str) -> None:
         """A step is done."""
@@ -35,8 +41,21 @@ class Progress:
         self._say(f"{click.style('ready', fg='green', bold=True)} in {took_s:.1f} s: {text}")
 
     def _say(self, line: str) -> None:
-        if not self._quiet:
+        if self._quiet:
+            return
+        try:
             click.echo(line)
+        except OSError:
+            # Whoever read this has gone, or its disk is full: no reason to end a session.
+            self._quiet = True
+            _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    """Let what stdout still holds go nowhere: at exit Python would try once more and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def log_to_stderr(*, verbose: bool) -> None:

@@ -34,3 +34,16 @@ def status(output: str) -> None:
         click.echo(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
+    for session in sessions:
+        if "dns" in session:
+            click.echo(f"pid {session['pid']} names: {describe_names(session['dns'])}")
+
+
+def describe_names(counts: dict[str, int]) -> str:
+    """How many queries there were for whose names, and what became of them."""
+    zones = (
+        f"{zone} {counts[zone]} ({counts[f'{zone}_cached']} from memory, "
+        f"{counts[f'{zone}_failures']} failed)"
+        for zone in ("cluster", "outside")
+    )
+    return f"{counts['queries']} queries; {', '.join(zones)}"

@@ -12,7 +12,7 @@ class Counters:
     queries: int = 0
     """Well-formed ones, the sum of `cluster`, `outside` and `refused`."""
     refused: int = 0
-    """Of types that we pass to nobody."""
+    """Of types, or for names, that we pass to nobody."""
     cluster: int = 0
     """For names of the cluster."""
     cluster_cached: int = 0
@@ -26,4 +26,4 @@ class Counters:
     malformed: int = 0
     """What came to our sockets and was no query."""
     dropped: int = 0
-    """Over UDP, since too many others were being answered."""
+    """Queries over UDP that got no answer, since too many others were being asked for."""

@@ -14,8 +14,6 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, asyncio.Future[T | None]] = {}
-        self.joined = 0
-        """How many waited for another one's answer."""
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -23,7 +21,6 @@ class Flights(Generic[T]):
     async def ask(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """What `ask()` gives or raises; of several with one key only one asks at a time."""
         while (flight := self._flights.get(key)) is not None:
-            self.joined += 1
             # Shielded: one that gives up waiting must not take the others' answer along.
             if (outcome := await asyncio.shield(flight)) is not None:
                 return outcome
@@ -31,12 +28,13 @@ class Flights(Generic[T]):
         self._flights[key] = own
         try:
             outcome = await ask()
-            own.set_result(outcome)
-            return outcome
         except Exception as error:
             own.set_exception(error)
             own.exception()  # perhaps nobody waits for it
             raise
+        else:
+            own.set_result(outcome)
+            return outcome
         finally:
             if self._flights.get(key) is own:
                 del self._flights[key]

@@ -58,6 +58,11 @@ class Query:
     udp_size: int
     """Octets of an answer that the asker takes over UDP."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but OPT stands behind the question: no signature, say."""
+        return self.wire[10:12] == (b"\0\1" if self.opt else b"\0\0")
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -172,6 +177,14 @@ def parse_answer(wire: bytes, query: Query) -> Answer:
     """
     if not is_answer_to(query.wire, wire):
         raise RemoteProtocolError("a DNS message is no answer, or the answer to another query")
+    return parse_own_answer(wire)
+
+
+def parse_own_answer(wire: bytes) -> Answer:
+    """The answer in a message of which it is known already which query it answers.
+
+    Raises RemoteProtocolError where something in it is out of bounds.
+    """
     _, flags, questions, *counts = _parse_header(wire)
     end = HEADER.size + (len(parse_question(wire)) if questions else 0)
     records = _parse_records(wire, end, (counts[0], counts[1], counts[2]))

@@ -1,8 +1,9 @@
 """A Service made a moment ago, whose name the cluster's resolver still denies. Pure.
 
 CoreDNS gives a negative answer again for up to 30 s, also to who asks for the Service that was
-made meanwhile. Two ways lead past it: its cache keeps answers to queries with the DO bit apart from
-those without (plugin/cache keys by it), and a Service's addresses are known to who watches it.
+made meanwhile. Two ways lead past it: a Service's addresses are known to who watches it; and for
+all else, CoreDNS's cache keeps answers to queries with the DO bit apart from those without
+(https://github.com/coredns/coredns/tree/master/plugin/cache), so the same question with it is new.
 """
 
 from __future__ import annotations
@@ -23,18 +24,6 @@ _OWN_TTL_S = 5
 
 _RECORD = struct.Struct("!HHHIH")
 _QUESTION_NAME = 0xC000 | HEADER.size
-
-
-def build_apart(query: Query) -> Query | None:
-    """The same question in the other half of CoreDNS's cache; None where it asks there already."""
-    if parse_extended(query.opt) & DO:
-        return None
-    return build_question(query, query.name, build_opt(_OWN_SIZE, DO))
-
-
-def build_own_opt(query: Query) -> bytes:
-    """The OPT record for our answer to the query; b"" where the asker knows none."""
-    return build_opt(_OWN_SIZE, parse_extended(query.opt) & DO) if query.opt else b""
 
 
 def build_known_addresses(
@@ -58,3 +47,15 @@ def build_known_addresses(
     flags = QR | AA | query.flags & (RD | CD)
     header = HEADER.pack(query.id, flags, 1, len(records), 0, 1 if opt else 0)
     return header + query.wire[HEADER.size : query.question_end] + b"".join(records) + opt
+
+
+def build_apart(query: Query) -> Query | None:
+    """The same question in the other half of CoreDNS's cache; None where it asks there already."""
+    if parse_extended(query.opt) & DO:
+        return None
+    return build_question(query, query.name, build_opt(_OWN_SIZE, DO))
+
+
+def build_own_opt(query: Query) -> bytes:
+    """The OPT record for our answer to the query; b"" where the asker knows none."""
+    return build_opt(_OWN_SIZE, parse_extended(query.opt) & DO) if query.opt else b""

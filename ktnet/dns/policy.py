@@ -19,6 +19,7 @@ class Zone(enum.Enum):
 
     CLUSTER = "cluster"
     OUTSIDE = "outside"
+    NOBODY = "nobody"
 
 
 class Rule(enum.Enum):
@@ -29,6 +30,7 @@ class Rule(enum.Enum):
     SERVICE = "there is such a Service"
     CAPTURED = "reverse name of captured addresses"
     INCLUDED = "--dns-include"
+    COMPLETED = "the cluster's domain, and a search domain of this machine behind it"
     OTHER = "no name of the cluster"
 
 
@@ -52,6 +54,8 @@ class Policy:
     find: FindService
     include: tuple[Name, ...]
     exclude: tuple[Name, ...]
+    completed: tuple[Name, ...]
+    """What the C library makes of the cluster's domain when it tries the search domains."""
 
     def decide(self, name: Name) -> Decision:
         """Who is asked for `name`, a name as it came.
@@ -64,14 +68,23 @@ class Policy:
             return Decision(Zone.OUTSIDE, name, Rule.EXCLUDED)
         if is_under(folded, self.cluster_domain):
             return self._decide_full(name, folded)
+        return self._decide_short(name, folded) or self._decide_other(name, folded)
+
+    def _decide_short(self, name: Name, folded: Name) -> Decision | None:
         for full, short in self._complete(name, folded):
             found = self._find_owner(short)
             if found is not None and fits_wire(full):
                 return Decision(Zone.CLUSTER, full, Rule.SERVICE, _owned(short, found))
+        return None
+
+    def _decide_other(self, name: Name, folded: Name) -> Decision:
         if self._is_captured(folded):
             return Decision(Zone.CLUSTER, name, Rule.CAPTURED)
         if any(is_under(folded, suffix) for suffix in self.include):
             return Decision(Zone.CLUSTER, name, Rule.INCLUDED)
+        if any(is_under(folded, suffix) for suffix in self.completed):
+            # It does so after the cluster has denied a name, which is nobody else's business.
+            return Decision(Zone.NOBODY, name, Rule.COMPLETED)
         return Decision(Zone.OUTSIDE, name, Rule.OTHER)
 
     def _decide_full(self, name: Name, folded: Name) -> Decision:
@@ -115,18 +128,22 @@ def build_policy(
     *,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    search: Iterable[str] = (),
 ) -> Policy:
     """A policy from what users and cluster say.
 
     `find` is asked for every name that may be a Service's: it must be quick. `include` and
-    `exclude` are suffixes. Raises UsageError for what is no name.
+    `exclude` are suffixes; `search` are this machine's own search domains. Raises UsageError for
+    what is no name.
     """
+    domain = fold_case(parse_name(cluster_domain))
     return Policy(
-        cluster_domain=fold_case(parse_name(cluster_domain)),
+        cluster_domain=domain,
         captured=tuple(collapse_addresses(captured)),
         find=find,
         include=tuple(fold_case(parse_name(suffix)) for suffix in include),
         exclude=tuple(fold_case(parse_name(suffix)) for suffix in exclude),
+        completed=tuple(domain + fold_case(parse_name(suffix)) for suffix in search),
     )
 
 

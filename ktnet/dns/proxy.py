@@ -10,16 +10,18 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, cast
 
-from ktnet.dns.messages import Query, build_rejection, parse_query
+from ktnet.dns.counters import Counters
+from ktnet.dns.explain import Explanation, explain
+from ktnet.dns.messages import Answer, Query, build_rejection, fit_answer, parse_query
 from ktnet.dns.policy import Policy
-from ktnet.dns.resolver import AskCluster, Counters, Resolver
+from ktnet.dns.resolver import AskCluster, Lookup, Resolver
 from ktnet.dns.upstream import DNS_PORT, Upstreams
 from ktnet.errors import RemoteProtocolError
 
 log = logging.getLogger(__name__)
 
 MAX_UDP_QUERIES = 256
-"""Answered at once; each may hold up to three descriptors, and 1,024 is a usual limit. What
+"""Asked for at once; each may hold up to three descriptors, and 1,024 is a usual limit. What
 comes on top is dropped, as a full socket buffer would: clients ask again."""
 
 MAX_CONNECTIONS = 64
@@ -53,6 +55,14 @@ class Proxy:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._resolver.policy = policy
+
+    def flush(self) -> None:
+        """Forget all answers: those who gave them may not be the ones to ask any more."""
+        self._resolver.flush()
+
+    async def explain(self, name: str, qtype: int, search: Sequence[str] = ()) -> list[Explanation]:
+        """How a name is decided and answered; UsageError where it is none (see `explain`)."""
+        return await explain(self._resolver, name, qtype, search)
 
 
 @asynccontextmanager
@@ -108,25 +118,32 @@ class _UdpServer(asyncio.DatagramProtocol):
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        if self._in_flight >= MAX_UDP_QUERIES:
-            self._resolver.counters.dropped += 1
-            return
+        counters = self._resolver.counters
         try:
             query = parse_query(data)
         except RemoteProtocolError as error:
-            self._resolver.counters.malformed += 1
+            counters.malformed += 1
             log.debug("datagram from %s refused: %s", addr[0], error)
             if (rejection := build_rejection(data)) is not None:
                 self._transport.sendto(rejection, addr)
             return
-        self._in_flight += 1
-        self._group.create_task(self._answer(query, addr))
+        lookup = self._resolver.start(query)
+        if (answer := self._resolver.recall(lookup)) is not None:
+            self._send(answer, lookup, addr)
+        elif self._in_flight >= MAX_UDP_QUERIES:
+            counters.dropped += 1
+        else:
+            self._in_flight += 1
+            self._group.create_task(self._ask(lookup, addr))
 
-    async def _answer(self, query: Query, addr: Any) -> None:
+    async def _ask(self, lookup: Lookup, addr: Any) -> None:
         try:
-            self._transport.sendto(await self._resolver.resolve(query, over_tcp=False), addr)
+            self._send(await self._resolver.ask(lookup, over_tcp=False), lookup, addr)
         finally:
             self._in_flight -= 1
+
+    def _send(self, answer: Answer, lookup: Lookup, addr: Any) -> None:
+        self._transport.sendto(fit_answer(answer, lookup.query.udp_size), addr)
 
     def error_received(self, exc: Exception) -> None:
         # An ICMP error: some client is gone before its answer came. Others are not concerned.

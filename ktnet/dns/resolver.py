@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from time import monotonic
 
 from ktnet.dns.cache import Cache
 from ktnet.dns.counters import Counters
-from ktnet.dns.edns import build_shared_opt, parse_extended
+from ktnet.dns.edns import build_shared_opt
 from ktnet.dns.flights import Flights
 from ktnet.dns.lifetime import NXDOMAIN, parse_lifetime_s
 from ktnet.dns.messages import (
@@ -93,7 +92,7 @@ class Resolver:
         """Decide whose the query is."""
         self.counters.queries += 1
         decision = self.policy.decide(query.name)
-        if query.qtype in _TRANSFERS:
+        if query.qtype in _TRANSFERS or decision.zone is Zone.NOBODY:
             self.counters.refused += 1
         elif decision.zone is Zone.CLUSTER:
             self.counters.cluster += 1
@@ -106,9 +105,11 @@ class Resolver:
         query = lookup.query
         if query.qtype in _TRANSFERS:
             return parse_answer(build_error(query, REFUSED), query)
+        if lookup.decision.zone is Zone.NOBODY:
+            return parse_answer(build_error(query, NXDOMAIN), query)
         if lookup.key is None:
             return None
-        answer = self._cache.get(lookup.key, time.monotonic())
+        answer = self._cache.get(lookup.key, monotonic())
         if answer is None or is_contradicted(answer, lookup.decision):
             return None
         if lookup.decision.zone is Zone.CLUSTER:
@@ -125,8 +126,8 @@ class Resolver:
                 return await self._fetch(query, decision, over_tcp=over_tcp)
             flight = key
             if decision.zone is Zone.OUTSIDE:
-                # What comes from there depends on these; through the tunnel all comes whole.
-                flight = (key, over_tcp, query.udp_size)
+                # What comes from there may be cut off; through the tunnel all comes whole.
+                flight = (key, over_tcp)
             answer = await self._flights.ask(flight, lambda: self._learn(lookup, over_tcp=over_tcp))
             return replace(answer, wire=build_addressed(answer, query))
         except (KtnetError, TimeoutError) as error:
@@ -150,7 +151,7 @@ class Resolver:
             is_inside = decision.zone is Zone.CLUSTER
             most_s = MOST_CLUSTER_LIFETIME_S if is_inside else MOST_OUTSIDE_LIFETIME_S
             lifetime_s = min(parse_lifetime_s(answer, query.qtype), most_s)
-            self._cache.put(lookup.key, answer, time.monotonic(), lifetime_s)
+            self._cache.put(lookup.key, answer, monotonic(), lifetime_s)
         return answer
 
     async def _fetch(self, query: Query, decision: Decision, *, over_tcp: bool) -> Answer:
@@ -176,19 +177,17 @@ class Resolver:
 
     async def _ask_past_denial(self, query: Query, service: Service) -> Answer | None:
         """The answer of a Service that the cluster's resolver doesn't know of yet."""
+        known = build_known_addresses(query, service.addresses) if service.addresses else None
+        if known is not None:
+            return parse_answer(known, query)
         apart = build_apart(query)
-        if apart is not None:
-            with suppress(KtnetError):
-                answer = await self._ask_for(apart)
-                if answer.rcode != NXDOMAIN:
-                    wire = build_restored_answer(
-                        answer, query, query.name, opt=build_own_opt(query)
-                    )
-                    return parse_answer(wire, query)
-        if not service.addresses:
+        if apart is None:
             return None
-        known = build_known_addresses(query, service.addresses)
-        return parse_answer(known, query) if known is not None else None
+        answer = await self._ask_for(apart)
+        if answer.rcode == NXDOMAIN:
+            return None
+        wire = build_restored_answer(answer, query, query.name, opt=build_own_opt(query))
+        return parse_answer(wire, query)
 
     def _failure(self, query: Query, zone: Zone, error: KtnetError | TimeoutError) -> bytes:
         if zone is Zone.CLUSTER:
@@ -207,7 +206,7 @@ def build_key(decision: Decision, query: Query) -> Hashable | None:
     Their case isn't of it: each is answered in its own.
     """
     shared_opt = build_shared_opt(query.opt)
-    if shared_opt is None:
+    if shared_opt is None or not query.is_plain:
         return None
     return (
         decision.zone,
@@ -215,8 +214,7 @@ def build_key(decision: Decision, query: Query) -> Hashable | None:
         query.qtype,
         query.qclass,
         query.flags & (RD | AD | CD),
-        bool(shared_opt),
-        parse_extended(shared_opt),
+        shared_opt,
     )
 
 

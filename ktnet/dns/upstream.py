@@ -157,7 +157,8 @@ async def _ask_one(
         # A truncated answer is kept where TCP fails: it is better than none.
         log.debug("nameserver %s: %s", server[1][0], error)
     if answer is not None:
-        answer = replace(answer, wire=build_with_id(answer.wire, query.id))
+        wire = build_with_id(answer.wire, query.id)
+        answer = replace(answer, wire=wire, server=str(server[1][0]))
     outcomes.put_nowait((server, answer))
 
 

@@ -143,6 +143,11 @@ class Channel(asyncio.SubprocessProtocol):
 
     # --- ending ---
 
+    def kill(self) -> None:
+        """End a helper that doesn't answer; what it has not undone, its journal still names."""
+        if self._process is not None and not self.exited.done():
+            self._process.kill()
+
     def hang_up(self) -> None:
         """Close our end: the helper undoes everything and ends."""
         self._loop.remove_reader(self._socket)
@@ -155,7 +160,7 @@ class Channel(asyncio.SubprocessProtocol):
         if not isinstance(process, asyncio.SubprocessTransport):
             return None
         if not await patience.wait(self.exited):
-            process.kill()
+            self.kill()
             await patience.wait(self.exited)
         process.close()
         return process.get_returncode()

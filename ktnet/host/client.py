@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from asyncio import wait
+from asyncio import timeout, wait
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
 from ktnet.errors import HostNetworkError, HostPermissionError, KtnetError, RemoteProtocolError
-from ktnet.host.channel import Channel, Patience, open_channel
+from ktnet.host.channel import UNDO_TIME_S, Channel, Patience, open_channel
 from ktnet.host.plan import HostFacts, HostPlan
 from ktnet.host.replies import Done, Reply
 from ktnet.host.requests import CaptureRequest, FactsRequest, OpenRequest, ReleaseRequest
@@ -81,8 +81,15 @@ class Host:
         So nothing points any more at the parts that answer there, before those go. Does nothing
         where nothing is captured. Raises HostNetworkError or DnsError where it can't be undone.
         """
-        if self._link is not None and not self._channel.lost:
-            reply, _ = await self._channel.ask(CaptureRequest((), None))
+        if self._link is None or self._channel.lost:
+            return
+        try:
+            async with timeout(UNDO_TIME_S):
+                reply, _ = await self._channel.ask(CaptureRequest((), None))
+        except TimeoutError:
+            # What this one doesn't do, another helper will, when the context is left.
+            self._channel.kill()
+        else:
             _log_notes(reply)
 
     async def run_watch(self) -> NoReturn:

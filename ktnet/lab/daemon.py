@@ -34,7 +34,7 @@ from ktnet.lab.cluster import (
 )
 from ktnet.lab.control import Handler, open_control
 from ktnet.lab.controllers.kind import format_time
-from ktnet.lab.dns.cluster import open_cluster_dns
+from ktnet.lab.dns.cluster import ClusterDns, open_cluster_dns
 from ktnet.lab.dns.office import OfficeDns, open_office_dns
 from ktnet.lab.kubeconfig import USER, build_kubeconfig, write_private
 from ktnet.lab.node.kubelet import Kubelet, run_kubelet
@@ -145,7 +145,7 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
         )
         state = describe_lab(machines)
         write_state(directory, state)
-        handlers = build_handlers(directory, state, store, office, ending)
+        handlers = build_handlers(directory, state, store, dns, office, ending)
         await enter(open_control(directory.socket, handlers))
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -200,6 +200,7 @@ def build_handlers(
     directory: LabDirectory,
     state: LabState,
     store: Store,
+    dns: ClusterDns,
     office: OfficeDns,
     ending: asyncio.Event,
 ) -> dict[str, Handler]:
@@ -226,7 +227,15 @@ def build_handlers(
     def office_queries(_: dict[str, Any]) -> list[dict[str, object]]:
         return office.list_queries()
 
-    return {"status": status, "shutdown": shutdown, "office-queries": office_queries}
+    def cluster_queries(_: dict[str, Any]) -> list[dict[str, object]]:
+        return dns.list_queries()
+
+    return {
+        "status": status,
+        "shutdown": shutdown,
+        "office-queries": office_queries,
+        "cluster-queries": cluster_queries,
+    }
 
 
 if __name__ == "__main__":

@@ -28,7 +28,14 @@ SERVED_PODS = {"demo/tomcat": 1, "demo/web": 2, "demo/udp-echo": 1, "demo/stream
 
 DEMO_PODS = sum(SERVED_PODS.values()) + 3
 
-STREAM_PORTS = {"echo": 7001, "sink": 7002, "source": 7003, "reset": 7004, "greet": 7005}
+STREAM_PORTS = {
+    "echo": 7001,
+    "sink": 7002,
+    "source": 7003,
+    "reset": 7004,
+    "greet": 7005,
+    "discard": 7006,
+}
 
 
 def build_namespaces() -> list[Obj]:

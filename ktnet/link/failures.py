@@ -17,6 +17,9 @@ _OPEN_FAILURES = {failure.value: failure for failure in OpenFailure} | {
 }
 
 
+_LOST_HINT = "connect again; where it breaks again, `kubectl get events` may say why"
+
+
 def build_login_error(error: Exception) -> KtnetError:
     """Why the SSH connection could not be made."""
     if isinstance(error, KtnetError):
@@ -43,9 +46,12 @@ def build_login_error(error: Exception) -> KtnetError:
 def build_loss(error: Exception | None) -> TunnelError:
     """Why an SSH connection that was up is no more; None: the shadow said goodbye."""
     if error is None:
-        return TunnelError("the shadow closed the connection")
-    if isinstance(error, asyncssh.ConnectionLost | OSError):
-        return TunnelError(f"the connection to the shadow is lost: {error}")
+        return TunnelError("the shadow closed the connection", hint=_LOST_HINT)
+    # All that is in asyncssh's own "Connection lost" is that much.
+    if isinstance(error, asyncssh.ConnectionLost) and str(error) == "Connection lost":
+        return TunnelError("the connection to the shadow is lost", hint=_LOST_HINT)
+    if isinstance(error, KtnetError | asyncssh.ConnectionLost | OSError):
+        return TunnelError(f"the connection to the shadow is lost: {error}", hint=_LOST_HINT)
     if isinstance(error, asyncssh.DisconnectError):
         return RemoteProtocolError(f"the shadow broke the protocol: {error}")
     return TunnelError(f"the connection to the shadow failed: {_describe(error)}")

@@ -15,8 +15,7 @@ from ktnet.lab.harness import KTNET, Connection, Lab, open_connection, open_lab
 
 pytestmark = pytest.mark.lab
 
-SOAK = "KTNET_SOAK" in os.environ
-BULK_BYTES = 2**30 if SOAK else 2**28
+BULK_BYTES = 2**30
 CONNECTIONS = 1000
 ECHO, SINK, SOURCE, RESET, GREET = range(7001, 7006)
 

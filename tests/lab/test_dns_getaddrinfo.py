@@ -16,6 +16,7 @@ import asyncio, json, os, socket, sys
 
 sys.path.insert(0, sys.argv[1])
 from ipaddress import IPv4Address, IPv4Network
+from ktnet.wire.service import Service
 from dnslib import A, PTR, QTYPE, RR, DNSRecord
 from nameservers import answer_known, bind_both, open_nameserver
 from ktnet.dns.policy import build_policy
@@ -56,7 +57,7 @@ async def main():
     policy = build_policy(
         "cluster.local",
         [IPv4Network("10.96.0.0/16")],
-        lambda namespace, service: (namespace, service) == ("demo", "tomcat"),
+        lambda *key: {("demo", "tomcat"): Service(False, (IPv4Address("10.96.0.7"),))}.get(key),
     )
     udp, tcp = bind_both("127.0.0.1", 53)
     async with (

@@ -22,6 +22,7 @@ from host_sandbox import (
 )
 
 from ktnet.errors import HostNetworkError
+from ktnet.host import client
 from ktnet.host.client import Host, OpenLink, open_host
 from ktnet.host.plan import HostPlan, plan_host
 
@@ -192,6 +193,24 @@ def sigkill_of_the_helper(kind: str) -> None:
             assert host_state()["resolv.conf"] != before["resolv.conf"]
 
     asyncio.run(session())
+    assert differences(before, host_state()) == []
+
+
+def test_a_helper_that_hangs_is_replaced() -> None:
+    run_in_sandbox(hanging_helper)
+
+
+def hanging_helper() -> None:
+    before = host_state()
+    client.UNDO_TIME_S = 0.5  # in this sandbox's process
+
+    async def session() -> None:
+        async with open_host() as host:
+            await capture(host)
+            os.kill(helper_pid(), signal.SIGSTOP)
+            await host.release()
+
+    asyncio.run(asyncio.wait_for(session(), 5))
     assert differences(before, host_state()) == []
 
 

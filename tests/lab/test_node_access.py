@@ -167,3 +167,24 @@ async def test_exec_is_killed_with_its_caller_and_with_its_pod(node: NodeScene) 
     )
     node.delete("pod", 0)
     assert await process.wait() == 137
+
+
+@on_node
+async def test_exec_that_is_cancelled_while_it_starts_does_not_run_on(node: NodeScene) -> None:
+    await node.start("pod", SLEEP)
+    for turns in range(8):
+        async with asyncio.TaskGroup() as tasks:
+            starting = tasks.create_task(
+                node.kubelet.exec(
+                    NAMESPACE, "pod", "main", ["sleep", "500"], stdin=False, tty=False
+                )
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            starting.cancel()
+    count = (
+        "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f; echo; done | grep -cx 'sleep 500 '"
+    )
+    async with asyncio.timeout(10):
+        while await node.execute("pod", "sh", "-c", f"{count} || true") != "0\n":
+            pass

@@ -20,7 +20,9 @@ from ktnet.dns.names import build_wire_name, fold_case, read_wire_name, skip_wir
 from ktnet.dns.policy import Zone, build_policy, parse_reverse_name
 from ktnet.dns.rewrite import build_restored_answer
 from ktnet.errors import RemoteProtocolError
+from ktnet.wire.service import Service
 
+SERVICE = Service(headless=True, addresses=())
 FULL = (b"tomcat", b"demo", b"svc", b"cluster", b"local")
 ASKED = parse_query(bytes(DNSRecord.question("Tomcat.demo").pack()))
 FULL_QUERY = build_question(ASKED, FULL)
@@ -66,7 +68,7 @@ def check_query(wire: bytes) -> None:
         return
     assert query.wire[:2] == query.id.to_bytes(2, "big")
     if query.qclass == 1:
-        build_policy("cluster.local", [], lambda *_: True).decide(query.name)
+        build_policy("cluster.local", [], lambda *_: SERVICE).decide(query.name)
     error = build_error(query, FORMERR)
     assert len(error) <= max(len(wire), query.question_end + 11)
 
@@ -158,7 +160,7 @@ def test_reverse_name_is_the_clusters_only_if_all_its_addresses_are(
     name = (*(str(octet).encode() for octet in reversed(octets)), b"in-addr", b"arpa")
     network = parse_reverse_name(name)
     assert network is not None
-    zone = build_policy("cluster.local", captured, lambda *_: False).decide(name).zone
+    zone = build_policy("cluster.local", captured, lambda *_: None).decide(name).zone
     size = sum(
         min(net.num_addresses, network.num_addresses)
         for net in _disjoint(captured)
@@ -185,7 +187,10 @@ def test_decision_depends_not_on_case_and_keeps_it(
     name: tuple[bytes, ...], services: set[tuple[str, str]]
 ) -> None:
     policy = build_policy(
-        "cluster.local", [], lambda ns, svc: (ns, svc) in services, exclude=["x.io"]
+        "cluster.local",
+        [],
+        lambda ns, svc: SERVICE if (ns, svc) in services else None,
+        exclude=["x.io"],
     )
     for asked in (name, (b"Foo", b"IO"), (*name, b"Cluster", b"LOCAL"), (*name, b"X", b"io")):
         decision = policy.decide(asked)

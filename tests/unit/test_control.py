@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ktnet import control
-from ktnet.errors import Conflict, HostPermissionError, KtnetError
+from ktnet.errors import Conflict, HostPermissionError, KtnetError, NotFound
 
 SESSION = """
 import asyncio, sys, time
@@ -421,3 +421,45 @@ def test_many_ask_at_once(runtime: Path) -> None:
     with running_session(runtime):
         askers = [subprocess.Popen([sys.executable, "-c", ASKER, str(runtime)]) for _ in range(4)]
         assert [asker.wait() for asker in askers] == [0, 0, 0, 0]
+
+
+def test_session_can_do_more_than_tell_its_state(runtime: Path) -> None:
+    async def answer(request: dict) -> dict:
+        if request.get("name") == "absent":
+            raise NotFound("no such thing", hint="look elsewhere")
+        return {"said": request["name"]}
+
+    def ask() -> None:
+        (session,) = control.list_sessions()
+        request = {"do": "look", "name": "x"}
+        assert control.ask_session(session, request, timeout_s=5) == {"said": "x"}
+        with pytest.raises(KtnetError, match="no such thing") as raised:
+            control.ask_session(session, {"do": "look", "name": "absent"}, timeout_s=5)
+        assert raised.value.hint == "look elsewhere"
+        with pytest.raises(KtnetError, match="does not answer"):
+            control.ask_session(session, {"do": "jump"}, timeout_s=5)
+        with pytest.raises(NotFound, match="has just ended"):
+            control.ask_session({"pid": 1}, request, timeout_s=5)
+
+    async def main() -> None:
+        async with control.open_control(describe, lambda: None, {"look": answer}):
+            await asyncio.to_thread(ask)
+
+    asyncio.run(main())
+
+
+def test_session_that_takes_too_long_is_not_waited_for(runtime: Path) -> None:
+    async def hang(request: dict) -> dict:
+        await asyncio.Event().wait()
+        return {}
+
+    def ask() -> None:
+        (session,) = control.list_sessions()
+        with pytest.raises(KtnetError, match="does not answer"):
+            control.ask_session(session, {"do": "hang"}, timeout_s=0.2)
+
+    async def main() -> None:
+        async with control.open_control(describe, lambda: None, {"hang": hang}):
+            await asyncio.to_thread(ask)
+
+    asyncio.run(main())

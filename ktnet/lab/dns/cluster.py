@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from dnslib import QTYPE
 
 from ktnet.lab.api.store import Store
+from ktnet.lab.dns.cache import Cache
 from ktnet.lab.dns.message import build_response
+from ktnet.lab.dns.querylog import QueryLog
 from ktnet.lab.dns.socket import open_dns_server
 from ktnet.lab.dns.zone import Answer, Zone
 from ktnet.lab.propagation import run_after_changes
@@ -22,6 +24,9 @@ class ClusterDns:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._zone = self._build_zone()
+        self._cache = Cache()
+        self._queries = QueryLog()
+        self._asker = ""
 
     async def run(self) -> None:
         """Follows the API until cancelled."""
@@ -31,7 +36,12 @@ class ClusterDns:
 
     def respond(self, query: bytes, udp: bool, asker: str) -> bytes | None:
         """The answer to a query's bytes."""
+        self._asker = asker
         return build_response(query, self._resolve, udp=udp, recursive=False)
+
+    def list_queries(self) -> list[dict[str, object]]:
+        """What was asked, oldest first."""
+        return self._queries.list()
 
     async def _refresh(self) -> None:
         self._zone = self._build_zone()
@@ -44,8 +54,11 @@ class ClusterDns:
             serial=int(time.time()),
         )
 
-    def _resolve(self, name: str, kind: int) -> Answer:
-        answer = self._zone.answer(name, kind)
+    def _resolve(self, name: str, kind: int, dnssec: bool) -> Answer:
+        answer = self._cache.answer(
+            (name, kind, dnssec), time.monotonic(), lambda: self._zone.answer(name, kind)
+        )
+        self._queries.add(self._asker, name, kind, answer.rcode)
         if kind in {QTYPE.A, QTYPE.AAAA} and len(answer.records) > 1:
             # CoreDNS's plugin `loadbalance`; aliases stay in front of what they stand for.
             aliases = [each for each in answer.records if each.rtype == QTYPE.CNAME]

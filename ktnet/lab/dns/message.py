@@ -14,8 +14,8 @@ PLAIN_UDP_SIZE = 512
 """What an answer over UDP may have unless the query says more (RFC 1035 section 4.2.1)."""
 LARGEST = 65535
 
-Resolve = Callable[[str, int], Answer]
-"""From a name (lower case, no last dot) and a type to an answer."""
+Resolve = Callable[[str, int, bool], Answer]
+"""From a name (lower case, no last dot), a type and the DO bit (RFC 3225) to an answer."""
 
 
 def build_response(query: bytes, resolve: Resolve, *, udp: bool, recursive: bool) -> bytes | None:
@@ -36,11 +36,12 @@ def build_response(query: bytes, resolve: Resolve, *, udp: bool, recursive: bool
     if request is None:
         return _bare(number, opcode, RCODE.FORMERR, recursion_desired=bool(flags & 0x100))
     question = request.q
+    asked = next((each for each in request.ar if each.rtype == QTYPE.OPT), None)
     if question.qclass == CLASS.IN:
-        answer = resolve(str(question.qname).rstrip(".").lower(), question.qtype)
+        name = str(question.qname).rstrip(".").lower()
+        answer = resolve(name, question.qtype, asked is not None and bool(asked.edns_do))
     else:
         answer = Answer(rcode=RCODE.SERVFAIL, authoritative=False)
-    asked = next((each for each in request.ar if each.rtype == QTYPE.OPT), None)
     header = DNSHeader(
         id=number,
         qr=1,

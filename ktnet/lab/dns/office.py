@@ -6,21 +6,18 @@ remembered, so that a test can tell which names left the laptop that way.
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 
 from dnslib import CLASS, QTYPE, RCODE, RR, SOA, A
 
 from ktnet.lab.dns.message import build_response
+from ktnet.lab.dns.querylog import QueryLog
 from ktnet.lab.dns.socket import open_dns_server
 from ktnet.lab.dns.zone import Answer
 
 ZONE = "office.example"
 TTL_S = 300
-REMEMBERED = 10_000
 
 NAMES = {
     "intranet.office.example": "192.168.64.80",
@@ -33,23 +30,11 @@ NAMES = {
 """Outside names lie in 203.0.113.0/24, which RFC 5737 keeps for documentation."""
 
 
-@dataclass(frozen=True)
-class OfficeQuery:
-    """One question that the office's resolver was asked."""
-
-    time: float
-    """Seconds since the epoch."""
-    asker: str
-    name: str
-    type: str
-    rcode: str
-
-
 class OfficeDns:
     """Answers the office's names and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self._queries: deque[OfficeQuery] = deque(maxlen=REMEMBERED)
+        self._queries = QueryLog()
         self._asker = ""
 
     def respond(self, query: bytes, udp: bool, asker: str) -> bytes | None:
@@ -59,15 +44,11 @@ class OfficeDns:
 
     def list_queries(self) -> list[dict[str, object]]:
         """What was asked, oldest first."""
-        return [asdict(query) for query in self._queries]
+        return self._queries.list()
 
-    def _resolve(self, name: str, kind: int) -> Answer:
+    def _resolve(self, name: str, kind: int, _dnssec: bool) -> Answer:
         answer = resolve(name, kind)
-        self._queries.append(
-            OfficeQuery(
-                time.time(), self._asker, name, _text(QTYPE, kind), _text(RCODE, answer.rcode)
-            )
-        )
+        self._queries.add(self._asker, name, kind, answer.rcode)
         return answer
 
 
@@ -82,12 +63,6 @@ def resolve(name: str, kind: int) -> Answer:
     known = address is not None or name == ZONE
     rcode = RCODE.NOERROR if known else RCODE.NXDOMAIN
     return Answer(authority=authority, rcode=rcode, authoritative=own)
-
-
-def _text(table: object, number: int) -> str:
-    """A type's or response code's name; its number where it has none."""
-    forward: dict[int, str] = getattr(table, "forward", {})
-    return forward.get(number, str(number))
 
 
 @asynccontextmanager

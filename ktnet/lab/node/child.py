@@ -58,7 +58,7 @@ def become(
 
 
 def build_complaint(error: BaseException) -> bytes:
-    """ "ERRNO TEXT", with 0 where no call failed; for `parse_complaint`."""
+    """`ERRNO TEXT`, with 0 where no call failed; for `parse_complaint`."""
     number = error.errno if isinstance(error, OSError) and error.errno else 0
     return f"{number} {error}".encode(errors="replace")[:MOST_COMPLAINT_BYTES]
 
@@ -153,6 +153,12 @@ def _execute(launch: Launch) -> None:
     program = launch.argv[0]
     directories = launch.environment.get("PATH", "").split(":")
     candidates = [program] if "/" in program else [f"{each}/{program}" for each in directories]
+    failure = ProgramError(
+        errno.ENOENT,
+        f'exec: "{program}": stat {program}: no such file or directory'
+        if "/" in program
+        else f'exec: "{program}": executable file not found in $PATH',
+    )
     for path in candidates:
         try:
             os.execve(path, launch.argv, launch.environment)  # noqa: S606 -- no shell is wanted
@@ -160,13 +166,8 @@ def _execute(launch: Launch) -> None:
             continue
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise ProgramError(error.errno, f'exec: "{program}": {reason}') from error
-    detail = (
-        f"stat {program}: no such file or directory"
-        if "/" in program
-        else "executable file not found in $PATH"
-    )
-    raise ProgramError(errno.ENOENT, f'exec: "{program}": {detail}')
+            failure = ProgramError(error.errno, f'exec: "{program}": {reason}')
+    raise failure
 
 
 class ProgramError(OSError):

@@ -84,6 +84,7 @@ class Container:
         self._plan = plan
         self._changed = changed
         self._stopping = asyncio.Event()
+        self._killed = False
 
     async def run(self, sandbox: Sandbox) -> None:
         """Until it is not to be started again."""
@@ -109,7 +110,14 @@ class Container:
     def stop(self) -> None:
         """SIGTERM, and no restart."""
         self._stopping.set()
-        self.send_signal(signal.SIGTERM)
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._killed = True
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
 
     def abandon(self) -> None:
         """Its pod has ended; where it never ran, nothing else will tell."""
@@ -120,12 +128,8 @@ class Container:
             self.facts.state = self.facts.last_state or _never_started()
             self.facts.last_state = {}
 
-    def send_signal(self, number: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-
     async def execute(
-        self, sandbox: Sandbox, command: list[str], streams: tuple[int, int, int], *, terminal: bool
+        self, command: list[str], streams: tuple[int, int, int], *, terminal: bool
     ) -> Process:
         """A process beside the container's own.
 
@@ -221,9 +225,9 @@ class Container:
         self._launch = plan.launch
         self._changed()
         try:
+            # An order to end may have come before there was anything to signal.
             if self._stopping.is_set():
-                # The order to end came before there was anything to signal.
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGKILL if self._killed else signal.SIGTERM)
             async with asyncio.TaskGroup() as tasks:
                 probing = tasks.create_task(self._probe(sandbox))
                 code = await process.wait()
@@ -247,7 +251,7 @@ class Container:
 
         async def execute(command: list[str]) -> int:
             with open_null() as null:
-                process = await self.execute(sandbox, command, (null,) * 3, terminal=False)
+                process = await self.execute(command, (null,) * 3, terminal=False)
             try:
                 return await process.wait()
             finally:

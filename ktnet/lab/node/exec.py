@@ -11,7 +11,6 @@ import termios
 
 from ktnet.lab.node.container import Container
 from ktnet.lab.node.pipes import wait_readable, wait_writable
-from ktnet.lab.node.sandbox import Sandbox
 from ktnet.lab.node.spawner import Process
 
 READ_SIZE = 32 << 10
@@ -119,7 +118,7 @@ class ContainerExec:
 
 
 async def start_exec(
-    container: Container, sandbox: Sandbox, command: list[str], *, stdin: bool, tty: bool
+    container: Container, command: list[str], *, stdin: bool, tty: bool
 ) -> ContainerExec:
     """Starts a process in a running container.
 
@@ -136,7 +135,7 @@ async def start_exec(
         streams = (write_in, read_out, read_err)
         others = (read_in, write_out, write_err)
     try:
-        process = await container.execute(sandbox, command, others, terminal=tty)
+        process = await container.execute(command, others, terminal=tty)
     except BaseException:
         for descriptor in set(streams):
             os.close(descriptor)

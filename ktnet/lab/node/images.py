@@ -105,7 +105,9 @@ def list_base_entries() -> Iterator[Entry]:
     yield Entry("file", "/etc/passwd", source=PASSWD, mode=0o644)
     yield Entry("file", "/etc/group", source=GROUP, mode=0o644)
     yield Entry("file", "/etc/nsswitch.conf", source=NSSWITCH, mode=0o644)
-    yield Entry("directory", "/root", mode=0o700)
+    # A Python under root's home (pyenv) is for every user of the image.
+    shared = Path(sys.base_prefix).is_relative_to("/root")
+    yield Entry("directory", "/root", mode=0o755 if shared else 0o700)
     yield Entry("directory", "/run")
     yield Entry("link", "/var/run", source="/run")
     yield Entry("directory", "/tmp", mode=0o1777)  # noqa: S108 -- in an image

@@ -75,12 +75,8 @@ class Kubelet:
         Raises LookupError where the container does not run, OSError (FileNotFoundError,
         PermissionError) where the command can't be started.
         """
-        worker = self._find(namespace, pod)
-        if worker.sandbox is None:
-            raise LookupError(f'container not found ("{container}")')
-        return await start_exec(
-            worker.containers[container], worker.sandbox, command, stdin=stdin, tty=tty
-        )
+        found = self._find(namespace, pod).containers[container]
+        return await start_exec(found, command, stdin=stdin, tty=tty)
 
     @contextlib.asynccontextmanager
     async def open_node(self) -> AsyncIterator[Node]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -185,7 +184,7 @@ class PodWorker:
             container.stop()
         await self._deadline.wait()
         for container in self.containers.values():
-            container.send_signal(signal.SIGKILL)
+            container.kill()
 
     def _end_within(self, grace_s: float) -> None:
         """The order to end; a later one may shorten the grace, never lengthen it."""

@@ -104,11 +104,13 @@ class Spawner:
             finally:
                 os.close(specification)
                 os.close(complaints_write)
-            complaint = await _read_to_end(complaints_read)
-        except BaseException:
+            try:
+                complaint = await _read_to_end(complaints_read)
+            except BaseException:
+                process.send_signal(signal.SIGKILL)
+                raise
+        finally:
             os.close(complaints_read)
-            raise
-        os.close(complaints_read)
         if complaint:
             await process.end()
             number, text = parse_complaint(complaint)
@@ -127,8 +129,12 @@ class Spawner:
             send_message(self._requests, request, descriptors)
         except OSError as error:
             raise StartFailed(f"the lab's zygote is gone: {error}") from error
-        # Not to be cancelled in the middle: the process would run on without an owner.
-        return await asyncio.shield(started)
+        try:
+            return await asyncio.shield(started)
+        except asyncio.CancelledError:
+            # It is on its way, and nobody will own it.
+            started.add_done_callback(_kill_late)
+            raise
 
     def take_answer(self) -> None:
         """Reads one answer of the zygote's; called when there is one."""
@@ -188,6 +194,11 @@ async def open_spawner(directory: Path) -> AsyncIterator[Spawner]:
         # The zygote ends, the kernel ends all that it has forked, and only then is it gone.
         ours.close()
         await asyncio.to_thread(zygote.wait)
+
+
+def _kill_late(started: asyncio.Future[Process]) -> None:
+    if started.exception() is None:
+        started.result().send_signal(signal.SIGKILL)
 
 
 def _memory_file(data: bytes) -> int:

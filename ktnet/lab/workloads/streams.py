@@ -5,6 +5,7 @@
     7003 source  reads a line "N\\n", sends N bytes of the stream below, then EOF
     7004 reset   resets the connection at the first byte
     7005 greet   sends "hello\\n" and EOF at once, goes on reading, logs how many bytes came
+    7006 discard reads to EOF, then answers {"bytes", "seconds"}: a sink that costs nothing itself
 
 The stream is `random.Random(0).randbytes(2**20)`, over and over.
 """
@@ -52,6 +53,17 @@ def sink(connection: socket.socket) -> None:
     connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
+def discard(connection: socket.socket) -> None:
+    """RFC 863's service, but for the answer."""
+    buffer = bytearray(PIECE_SIZE)
+    total = 0
+    start_s = time.monotonic()
+    while count := connection.recv_into(buffer):
+        total += count
+    answer = {"bytes": total, "seconds": time.monotonic() - start_s}
+    connection.sendall(json.dumps(answer).encode() + b"\n")
+
+
 def source(connection: socket.socket) -> None:
     """As many bytes as were asked for."""
     line = b""
@@ -93,6 +105,7 @@ SERVICES: dict[int, Callable[[socket.socket], None]] = {
     7003: source,
     7004: reset,
     7005: greet,
+    7006: discard,
 }
 
 

@@ -79,6 +79,26 @@ def test_home_has_the_default(tmp_path):
     assert load().context == "one"
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        "",
+        "192.0.2.1:6443",
+        "ftp://192.0.2.1",
+        "https://",
+        "https://[::1",
+        "https://192.0.2.1:99999",
+        "https://192.0.2.1:http",
+        f"https://{'a' * 64}.example",
+    ],
+)
+def test_what_is_no_address_of_a_server(tmp_path, server):
+    path = tmp_path / "config"
+    clusters = [{"name": "c", "cluster": {"server": server}}]
+    path.write_text(yaml.safe_dump(KUBECONFIG | {"clusters": clusters}))
+    assert "https://HOST:PORT" in fail(str(path)).hint
+
+
 def test_none_at_all():
     error = fail()
     assert "no kubeconfig" in error.message

@@ -132,8 +132,8 @@ def bind_both(address: str = "127.0.0.1", port: int = 0) -> tuple[socket.socket,
         return udp, tcp
 
 
-def no_service(namespace: str, name: str) -> bool:
-    return False
+def no_service(namespace: str, name: str) -> None:
+    return None
 
 
 async def no_cluster(message: bytes) -> bytes:

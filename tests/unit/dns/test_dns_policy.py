@@ -1,18 +1,28 @@
 """Whose name it is: rule by rule."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from ktnet.dns.names import format_name, parse_name
-from ktnet.dns.policy import Decision, Zone, build_policy, parse_reverse_name
+from ktnet.dns.policy import Rule, Zone, build_policy, parse_reverse_name
 from ktnet.errors import UsageError
+from ktnet.wire.service import Service
 
-SERVICES = {("demo", "tomcat"), ("io", "foo"), ("svc", "odd"), ("local", "cluster")}
+PLAIN = Service(headless=False, addresses=(IPv4Address("10.96.0.7"),))
+HEADLESS = Service(headless=True, addresses=())
+SERVICES = {
+    ("demo", "tomcat"): PLAIN,
+    ("io", "foo"): PLAIN,
+    ("svc", "odd"): PLAIN,
+    ("local", "cluster"): PLAIN,
+    ("data", "db"): HEADLESS,
+    ("svc", "hl"): HEADLESS,
+}
 
 
-def exists(namespace: str, name: str) -> bool:
-    return (namespace, name) in SERVICES
+def find(namespace: str, name: str) -> Service | None:
+    return SERVICES.get((namespace, name))
 
 
 POLICY = build_policy(
@@ -23,7 +33,7 @@ POLICY = build_policy(
         IPv4Network("10.244.0.0/24"),
         IPv4Network("10.9.8.7/32"),
     ],
-    exists,
+    find,
     include=["corp.example", "Internal."],
     exclude=[
         "secret.corp.example",
@@ -31,6 +41,7 @@ POLICY = build_policy(
         "demo.svc",
         "4.244.10.in-addr.arpa",
     ],
+    search=["office.example", "Example"],
 )
 
 
@@ -49,6 +60,14 @@ POLICY = build_policy(
         ("FOO.io.SVC", "FOO.io.SVC.cluster.local"),
         ("odd.svc", "odd.svc.svc.cluster.local"),
         ("foo.io", "foo.io.svc.cluster.local"),
+        # below a headless Service, its endpoints; below any, its ports
+        ("db.data", "db.data.svc.cluster.local"),
+        ("db-0.db.data", "db-0.db.data.svc.cluster.local"),
+        ("DB-0.Db.Data.svc", "DB-0.Db.Data.svc.cluster.local"),
+        ("x.hl.svc", "x.hl.svc.svc.cluster.local"),
+        ("_http._tcp.db.data", "_http._tcp.db.data.svc.cluster.local"),
+        ("_http._tcp.tomcat.demo", "_http._tcp.tomcat.demo.svc.cluster.local"),
+        ("_http._tcp.foo.io.svc", "_http._tcp.foo.io.svc.cluster.local"),
         ("api.corp.example", None),
         ("Corp.Example", None),
         ("x.internal", None),
@@ -63,7 +82,8 @@ POLICY = build_policy(
 )
 def test_cluster(asked: str, full: str | None) -> None:
     name = parse_name(asked)
-    assert POLICY.decide(name) == Decision(Zone.CLUSTER, parse_name(full) if full else name)
+    decision = POLICY.decide(name)
+    assert (decision.zone, decision.ask) == (Zone.CLUSTER, parse_name(full) if full else name)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +97,14 @@ def test_cluster(asked: str, full: str | None) -> None:
         "bar.io",
         "tomcat.other",
         "tomcat.demo.example.com",
-        "x.tomcat.demo",
-        "tomcat.demo.svc.cluster.local.example.com",
+        "x.tomcat.demo",  # a Service, but not a headless one
+        "www.foo.io",
+        "a.b.db.data",
+        "_http.b.db.data",
+        "_http._tcp.db-0.db.data",
+        "_http._tcp.absent.data",
+        "db-0.absent.data",
+        "tomcat.demo.svc.cluster.local.example.com",  # no search domain
         "notcluster.local",
         "mycorp.example",
         "internal.example",
@@ -105,7 +131,8 @@ def test_cluster(asked: str, full: str | None) -> None:
 )
 def test_outside(asked: str) -> None:
     name = parse_name(asked)
-    assert POLICY.decide(name) == Decision(Zone.OUTSIDE, name)
+    decision = POLICY.decide(name)
+    assert (decision.zone, decision.ask, decision.service) == (Zone.OUTSIDE, name, None)
 
 
 @pytest.mark.parametrize(
@@ -122,35 +149,108 @@ def test_outside(asked: str) -> None:
     ],
 )
 def test_hostile_labels_are_outside(name: tuple[bytes, ...]) -> None:
-    assert POLICY.decide(name) == Decision(Zone.OUTSIDE, name)
+    decision = POLICY.decide(name)
+    assert (decision.zone, decision.ask, decision.service) == (Zone.OUTSIDE, name, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ("a.secret.corp.example", Rule.EXCLUDED),
+        ("x.cluster.local", Rule.CLUSTER_DOMAIN),
+        ("tomcat.demo", Rule.SERVICE),
+        ("db-0.db.data", Rule.SERVICE),
+        ("1.0.96.10.in-addr.arpa", Rule.CAPTURED),
+        ("api.corp.example", Rule.INCLUDED),
+        ("example.com", Rule.OTHER),
+    ],
+)
+def test_rule(asked: str, rule: Rule) -> None:
+    assert POLICY.decide(parse_name(asked)).rule is rule
+
+
+@pytest.mark.parametrize(
+    ("asked", "service"),
+    [
+        ("tomcat.demo.svc.cluster.local", PLAIN),
+        ("TOMCAT.demo.svc.Cluster.local", PLAIN),
+        ("tomcat.demo", PLAIN),
+        ("tomcat.demo.svc", None),  # excluded
+        ("foo.io.svc", PLAIN),
+        ("_http._tcp.tomcat.demo", PLAIN),
+        ("_http._tcp.tomcat.demo.svc.cluster.local", PLAIN),
+        ("db.data.svc.cluster.local", HEADLESS),
+        # an endpoint isn't there because its Service is
+        ("db-0.db.data.svc.cluster.local", None),
+        ("db-0.db.data", None),
+        ("absent.demo.svc.cluster.local", None),
+        ("x.tomcat.demo.svc.cluster.local", None),
+        ("tomcat.demo.pod.cluster.local", None),
+        ("demo.svc.cluster.local", None),
+        ("svc.cluster.local", None),
+        ("cluster.local", None),
+    ],
+)
+def test_service_is_known_where_the_name_is_its_own(asked: str, service: Service | None) -> None:
+    assert POLICY.decide(parse_name(asked)).service == service
+
+
+@pytest.mark.parametrize(
+    ("asked", "zone"),
+    [
+        ("absent.demo.svc.cluster.local.office.example", Zone.NOBODY),
+        ("Absent.Demo.svc.Cluster.Local.OFFICE.example", Zone.NOBODY),
+        ("cluster.local.example", Zone.NOBODY),
+        ("mycluster.local.office.example", Zone.OUTSIDE),
+        # These may well be somebody's.
+        ("tomcat.demo.office.example", Zone.OUTSIDE),
+        ("tomcat.office.example", Zone.OUTSIDE),
+        ("cluster.local.elsewhere.example", Zone.OUTSIDE),
+    ],
+)
+def test_what_search_domains_make_of_the_clusters_names_is_nobodys(asked: str, zone: Zone) -> None:
+    decision = POLICY.decide(parse_name(asked))
+    assert (decision.zone, decision.ask) == (zone, parse_name(asked))
 
 
 def test_name_too_long_to_be_completed_is_outside() -> None:
-    policy = build_policy(".".join(["c" * 63, "c" * 63, "c" * 60]), [], lambda *_: True)
+    policy = build_policy(".".join(["c" * 63, "c" * 63, "c" * 60]), [], lambda *_: PLAIN)
     assert policy.decide((b"a", b"b")).zone is Zone.CLUSTER
     long = (b"a" * 63, b"b" * 63)
-    assert policy.decide(long) == Decision(Zone.OUTSIDE, long)
+    assert policy.decide(long).zone is Zone.OUTSIDE
 
 
 def test_services_are_asked_for_in_lower_case_and_only_where_they_matter() -> None:
     asked = []
 
-    def remember(namespace: str, name: str) -> bool:
+    def remember(namespace: str, name: str) -> None:
         asked.append((namespace, name))
-        return False
 
     policy = build_policy("cluster.local", [], remember)
-    for name in ("Tomcat.DEMO", "a.b.svc", "a.b.c", "single", "x.cluster.local"):
+    names = {
+        "Tomcat.DEMO": [("demo", "tomcat")],
+        "a.b.svc": [("b", "a"), ("svc", "b")],
+        "a.b.c": [("c", "b")],
+        "_a._b.c.d": [("d", "c")],
+        "a.b.c.d": [],
+        "single": [],
+        "svc": [],
+        "x.cluster.local": [],
+        "x.svc.cluster.local": [],
+        "y.x.svc.cluster.local": [("x", "y")],
+    }
+    for name, expected in names.items():
+        asked.clear()
         policy.decide(parse_name(name))
-    assert asked == [("demo", "tomcat"), ("b", "a")]
+        assert asked == expected, name
 
 
 @pytest.mark.parametrize("text", ["a..b", ".a", "a" * 64, ".".join(["a" * 60] * 5), "a..", ".."])
 def test_names_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError):
-        build_policy(text, [], exists)
+        build_policy(text, [], find)
     with pytest.raises(UsageError):
-        build_policy("cluster.local", [], exists, include=[text])
+        build_policy("cluster.local", [], find, include=[text])
 
 
 def test_names_in_text() -> None:

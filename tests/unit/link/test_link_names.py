@@ -22,7 +22,7 @@ async def open_names(by_udp, by_tcp=None, *, timeout_s=5.0, servers=("127.0.0.1"
     """(link, name server, ends): a tunnel whose shadow asks a server that does as told."""
     async with (
         NameServer(by_udp, by_tcp).serving() as server,
-        open_shadow(servers=servers, port=server.port, timeout_s=timeout_s) as ends,
+        open_shadow(servers=servers, port=server.port, total_time_s=timeout_s) as ends,
         ends.attach() as link,
     ):
         yield link, server, ends

@@ -320,3 +320,19 @@ class Recorder:
     def closed(self, *, reset): ...
     def pause_writing(self): ...
     def resume_writing(self): ...
+
+
+def test_sigterm_while_it_is_still_importing_ends_it_at_once(tmp_path):
+    """As process 1 of a container it would not even be killed by it."""
+    (tmp_path / "asyncssh.py").write_text(
+        "import signal\nprint('importing', flush=True)\nsignal.pause()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ktnet.shadow"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    with process:
+        assert process.stdout.readline() == b"importing\n"
+        process.terminate()
+        assert process.wait(5) == 128 + signal.SIGTERM

@@ -11,7 +11,7 @@ from ktnet.lab.dns.zone import Answer
 NAME = "big.demo.svc.cluster.local"
 
 
-def resolve(name: str, kind: int) -> Answer:
+def resolve(name: str, kind: int, dnssec: bool) -> Answer:
     assert name == NAME
     return Answer([RR(NAME, kind, ttl=30, rdata=A(f"10.9.0.{number}")) for number in range(1, 101)])
 
@@ -86,7 +86,7 @@ def test_what_is_no_query_gets_no_answer(data: bytes) -> None:
 
 
 def test_refusals_carry_their_code() -> None:
-    def refuse(name: str, kind: int) -> Answer:
+    def refuse(name: str, kind: int, dnssec: bool) -> Answer:
         return Answer(rcode=RCODE.SERVFAIL, authoritative=False)
 
     data = build_response(DNSRecord.question("x.example").pack(), refuse, udp=True, recursive=False)

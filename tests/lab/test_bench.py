@@ -1,0 +1,26 @@
+"""The benchmarks run, and what they measure is not below what was promised."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+BENCH = Path(__file__).parents[2] / "bench"
+LEAST_RATIO = 0.12
+
+
+def test_throughput_beside_raw_veth() -> None:
+    done = subprocess.run(
+        [sys.executable, BENCH / "throughput.py", "--rounds", "5", "--mib", "128", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    ratios = json.loads(done.stdout[done.stdout.index("{") :])["ratios"]
+    print(ratios)
+    assert ratios["throughput_up_vs_veth_verified"] >= LEAST_RATIO
+    assert ratios["throughput_down_vs_veth_verified"] >= LEAST_RATIO
