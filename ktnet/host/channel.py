@@ -145,8 +145,9 @@ class Channel(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End a helper that doesn't answer; what it has not undone, its journal still names."""
-        if self._process is not None and not self.exited.done():
-            self._process.kill()
+        process = self._process
+        if isinstance(process, asyncio.SubprocessTransport) and not self.exited.done():
+            process.kill()
 
     def hang_up(self) -> None:
         """Close our end: the helper undoes everything and ends."""

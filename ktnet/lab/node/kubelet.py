@@ -8,8 +8,6 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-
 from ktnet.lab.api.errors import ApiError
 from ktnet.lab.api.store import Store
 from ktnet.lab.node.addresses import PodAddresses
@@ -18,6 +16,7 @@ from ktnet.lab.node.exec import ContainerExec, start_exec
 from ktnet.lab.node.images import list_images
 from ktnet.lab.node.laptop import Laptop
 from ktnet.lab.node.log import ContainerLog
+from ktnet.lab.node.network import open_shared_links
 from ktnet.lab.node.pod import Node, PodWorker
 from ktnet.lab.node.spawner import Spawner
 from ktnet.lab.node.syscalls import MS_NODEV, MS_NOSUID, mount, unmount
@@ -85,7 +84,7 @@ class Kubelet:
         directory.mkdir(mode=0o700, exist_ok=True)
         mount("volumes", str(directory), "tmpfs", MS_NODEV | MS_NOSUID, "mode=755")
         try:
-            async with AsyncIPRoute() as links:
+            async with open_shared_links() as links:
                 yield Node(
                     links=links,
                     spawner=self._spawner,

@@ -23,7 +23,7 @@ from ktnet.lab.node.network import (
     LAPTOP_SYSCTLS,
     add_laptop_link,
     explained,
-    open_links,
+    open_shared_links,
     pin_congestion_control,
     remove_link,
 )
@@ -91,7 +91,7 @@ async def open_laptop(
             pin_congestion_control()
             for key, value in LAPTOP_SYSCTLS.items():
                 write_sysctl(key, value)
-        async with AsyncIPRoute() as node_links, open_links(network) as links:
+        async with AsyncIPRoute() as node_links, open_shared_links(network) as links:
             link = await add_laptop_link(node_links, network, address)
             try:
                 yield Laptop(name, address, process.pid, links)

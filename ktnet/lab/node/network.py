@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -167,6 +167,15 @@ def open_links(namespace: int) -> AsyncIPRoute:
         # A netlink socket belongs to the namespace that it was made in: netlink(7).
         descriptor = _netlink_socket()
     return AsyncIPRoute(fileno=descriptor)
+
+
+@contextlib.asynccontextmanager
+async def open_shared_links(namespace: int | None = None) -> AsyncIterator[AsyncIPRoute]:
+    """Links for several tasks to use at once: this process's, or another network namespace's."""
+    async with AsyncIPRoute() if namespace is None else open_links(namespace) as links:
+        # Its socket joins the event loop with the first request, and two first ones would collide.
+        await links.link_lookup(ifname="lo")
+        yield links
 
 
 @contextlib.contextmanager
