@@ -7,6 +7,7 @@ the libraries behind the commands take half a second to import.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import NoReturn
 
@@ -59,6 +60,8 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        # A second one, while Python ends, has nothing left to interrupt.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(Interrupted.exit_code)
     except (KtnetError, BaseExceptionGroup) as raised:
         known = known_error(raised)

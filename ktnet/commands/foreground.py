@@ -112,20 +112,29 @@ class _Foreground:
 
 @contextmanager
 def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterator[None]:
-    """Each of these signals calls `end` in the loop; once the block is left, they do nothing.
+    """The first of these signals calls `end` in the loop; all later ones do nothing.
 
     Not by `loop.add_signal_handler`: as the loop closes it brings the defaults back, and a second
     Ctrl-C would then kill a process that had undone everything and was about to say so.
     """
-    # nohup(1) has SIGHUP ignored, which is to stay so.
-    numbers = [n for n in ENDING_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    numbers = list(ENDING_SIGNALS)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup(1)
+        numbers.remove(signal.SIGHUP)
+
+    def ignore() -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+    def end_soon(*_: object) -> None:
+        ignore()
+        loop.call_soon_threadsafe(end)
+
     for number in numbers:
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+        signal.signal(number, end_soon)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
+        ignore()
 
 
 def build_time(moment: datetime) -> str:

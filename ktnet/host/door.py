@@ -90,7 +90,7 @@ class Door:
         tun = open_tun(plan.name)
         try:
             self._index = self._netlink.set_up_link(plan, alias)
-            return tun, *open_dns_sockets(plan.address)
+            return tun, *open_dns_sockets(plan.name, plan.address)
         except BaseException:
             os.close(tun)
             raise

@@ -62,18 +62,19 @@ def open_tun(name: str) -> int:
     return descriptor
 
 
-def open_dns_sockets(address: IPv4Address) -> tuple[socket.socket, socket.socket]:
-    """A UDP socket and a listening TCP socket on port 53 of the TUN's address; non-blocking.
+def open_dns_sockets(name: str, address: IPv4Address) -> tuple[socket.socket, socket.socket]:
+    """A UDP socket and a listening TCP socket on port 53 of TUN `name`'s address; non-blocking.
 
-    They hear processes of this machine only. Linux answers on any interface for all of its addresses
-    (the weak host model of RFC 1122 section 3.3.4.2), so neighbours with a route to this address
-    could else ask for the cluster's names. Raises DnsError where the port is taken or not allowed.
+    Bound to the device too, since Linux takes packets for any of its addresses on any interface
+    (the weak host model of RFC 1122 section 3.3.4.2): neighbours with a route to this one could
+    else ask for the cluster's names. What this machine sends to an own address counts as arrived
+    on the device that has it. Raises DnsError where the port is taken or not allowed.
     """
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         for each in (udp, tcp):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode())
         # Not for UDP: there it would let us share the port with somebody who answers too.
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind((str(address), DNS_PORT))

@@ -360,6 +360,6 @@ def keeps_nothing() -> None:
         targets = [str(descriptor.readlink()) for descriptor in descriptors]
         assert not any("tun" in target for target in targets), targets
         sockets = run("ss", "--no-header", "-lntup").splitlines()
-        listeners = [line for line in sockets if "198.19.0.1:53" in line]
+        listeners = [line for line in sockets if "198.19.0.1%ktnet0:53" in line]
         assert len(listeners) == 2
         assert not any(f"pid={helper_pid()}," in line for line in listeners)
