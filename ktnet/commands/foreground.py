@@ -112,7 +112,7 @@ class _Foreground:
 
 @contextmanager
 def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterator[None]:
-    """The first of these signals calls `end` in the loop; all later ones do nothing.
+    """Each of these signals calls `end` in the loop; once the context is left, they do nothing.
 
     Not by `loop.add_signal_handler`: as the loop closes it brings the defaults back, and a second
     Ctrl-C would then kill a process that had undone everything and was about to say so.
@@ -120,21 +120,13 @@ def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) ->
     numbers = list(ENDING_SIGNALS)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup(1)
         numbers.remove(signal.SIGHUP)
-
-    def ignore() -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-
-    def end_soon(*_: object) -> None:
-        ignore()
-        loop.call_soon_threadsafe(end)
-
     for number in numbers:
-        signal.signal(number, end_soon)
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
     try:
         yield
     finally:
-        ignore()
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def build_time(moment: datetime) -> str:

@@ -1,0 +1,129 @@
+"""A `ktnet connect` under stress: its two streams, its helper, its shadow, and what it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ktnet.lab.harness import KTNET, Lab
+
+HOST_STATE = ("link", "address", "route", "rule", "/etc/resolv.conf", "/etc/hosts")
+OBJECTS = ("jobs", "leases", "pods", "services", "secrets", "configmaps", "serviceaccounts")
+CONNECT = (*KTNET, "connect", "-n", "demo")
+IDLE_S = 5
+TTL_S = 10
+"""`ttlSecondsAfterFinished` of the session's Job."""
+END_TIMEOUT_S = 30.0
+
+
+class Client:
+    """A started client; `lines` is what it has said on stdout so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.lines: list[str] = []
+
+    def wait_for(self, text: str) -> None:
+        """Reads until a line has `text` in it."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"{self.lines} and then exit code {self.process.wait()}")
+
+    def wait_until_executed(self) -> None:
+        """Until `ktnet lab exec` has become the client itself."""
+        wait_until(lambda: "lab" not in self.read_command_line())
+
+    def read_command_line(self) -> list[str]:
+        return read_command_line(self.pid)
+
+    def find_helper(self) -> int | None:
+        """The pid of its helper, where it has one."""
+        with contextlib.suppress(OSError):
+            for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+                if "ktnet.host.helper" in read_command_line(int(child)):
+                    return int(child)
+        return None
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Sends a signal and waits: exit code and stderr."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self, timeout_s: float = END_TIMEOUT_S) -> tuple[int, str]:
+        """Exit code and stderr."""
+        out, err = self.process.communicate(timeout=timeout_s)
+        self.lines += out.splitlines(keepends=True)
+        return self.process.returncode, err
+
+
+@contextmanager
+def open_client(lab: Lab, *options: str, laptop: int = 1) -> Iterator[Client]:
+    """A client that has just been started; gone afterwards, though perhaps not what it made."""
+    process = subprocess.Popen(
+        lab.exec(*CONNECT, "--idle", str(IDLE_S), *options, laptop=laptop),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    with process:
+        try:
+            yield Client(process)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def open_ready_client(lab: Lab, *options: str) -> Iterator[Client]:
+    """The same, connected."""
+    with open_client(lab, *options) as client:
+        client.wait_for("ready")
+        yield client
+
+
+def read_command_line(pid: int) -> list[str]:
+    """proc_pid_cmdline(5); empty for a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def read_session(lab: Lab) -> dict[str, Any]:
+    """What `ktnet status` says of the one session."""
+    (session,) = json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"]
+    return dict(session)
+
+
+def count_descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def read_resident_bytes(pid: int) -> int:
+    """VmRSS of proc_pid_status(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) * 1024
+
+
+def differences(before: dict[str, Any], after: dict[str, Any], *kinds: str) -> list[str]:
+    return [f"{k}: {before[k]!r} -> {after[k]!r}" for k in kinds if before[k] != after[k]]
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    """Polls until it holds; fails after `limit_s`."""
+    start_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start_s < limit_s, "it did not become true in time"
+        time.sleep(0.01)
