@@ -5,20 +5,16 @@ laptop ── proxy ── tunnel ── shadow ──► cluster DNS 10.96.0.10
   └── tunnel ── pod `asker` ───────────► cluster DNS 10.96.0.10
 """
 
-import base64
-import json
 import socket
-import ssl
 import struct
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
+from api_client import request
 from dnslib import QTYPE, DNSRecord
 
 from ktnet.lab.control import ask as ask_lab
@@ -97,26 +93,6 @@ def ask_asker(address: str, messages: list[tuple[bytes, str]]) -> list[bytes]:
             asking.sendall(transport[0].encode() + struct.pack("!H", len(message)) + message)
             answers.append(asking.makefile("rb").read())
     return answers
-
-
-def request(method: str, kubeconfig: str, path: str, body: Any = None) -> Any:
-    """One request to the lab's API server, whose JSON it returns."""
-    config = yaml.safe_load(Path(kubeconfig).read_text())
-    cluster = config["clusters"][0]["cluster"]
-    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    patch = "merge-patch+" if method == "PATCH" else ""
-    message = urllib.request.Request(
-        cluster["server"] + path,
-        method=method,
-        data=json.dumps(body).encode() if body is not None else None,
-        headers={
-            "Authorization": f"Bearer {config['users'][0]['user']['token']}",
-            "Content-Type": f"application/{patch}json",
-        },
-    )
-    context = ssl.create_default_context(cadata=authority)
-    with urllib.request.urlopen(message, timeout=10, context=context) as response:
-        return json.load(response)
 
 
 # --- outside ---
