@@ -42,8 +42,8 @@ class ShadowSpec:
 
     namespace: str
     image: str
-    authorized_key: str
-    """The client's public key, "ssh-ed25519 BASE64"."""
+    authorized_key: str = ""
+    """The client's public key, "ssh-ed25519 BASE64"; put in by whoever has made it."""
     via: Via = "port-forward"
     image_pull_secrets: tuple[str, ...] = ()
     idle_s: int = 60

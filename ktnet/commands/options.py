@@ -1,0 +1,122 @@
+"""Options that commands share, packed into what the session takes.
+
+Each decorator adds its options to a command, which gets one argument for all of them:
+`cluster_options` gives `cluster`, `shadow_options` gives `shadow`, `progress_options` gives
+`progress`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+import click
+
+from ktnet.commands.progress import Progress, log_to_stderr
+from ktnet.session.options import ClusterOptions, ShadowOptions
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+_CLUSTER: tuple[Decorator, ...] = (
+    click.option(
+        "-n",
+        "--namespace",
+        metavar="NS",
+        help="Namespace of the shadow pod and of short names (default: the context's).",
+    ),
+    click.option(
+        "--context", metavar="C", help="Context of the kubeconfig (default: its current one)."
+    ),
+    click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="Kubeconfig (default: $KUBECONFIG, ~/.kube/config, the pod's own).",
+    ),
+)
+
+_SHADOW: tuple[Decorator, ...] = (
+    click.option(
+        "--image",
+        metavar="IMAGE",
+        envvar="KTNET_IMAGE",
+        help="Image of the shadow (default: ktnet-shadow:<this version>; or $KTNET_IMAGE).",
+    ),
+    click.option(
+        "--image-pull-secret",
+        "image_pull_secrets",
+        metavar="SECRET",
+        multiple=True,
+        help="Secret to pull the image with; may be repeated.",
+    ),
+    click.option(
+        "--via",
+        type=click.Choice(["port-forward", "direct"]),
+        default="port-forward",
+        show_default=True,
+        help="How to reach the shadow: through the API server, or by its pod address.",
+    ),
+    click.option(
+        "--idle",
+        "idle_s",
+        metavar="SECONDS",
+        type=click.IntRange(5, 86400),
+        default=60,
+        show_default=True,
+        help="The shadow ends itself after so long without this client.",
+    ),
+    click.option(
+        "--timeout",
+        "timeout_s",
+        metavar="SECONDS",
+        type=click.FloatRange(1, 3600),
+        default=60,
+        show_default=True,
+        help="Give up when the shadow doesn't run by then.",
+    ),
+)
+
+_PROGRESS: tuple[Decorator, ...] = (
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say what the parts do, on stderr."),
+)
+
+
+def cluster_options(command: Command) -> Command:
+    """Which cluster, and where in it: `cluster`, a `ClusterOptions`."""
+    return _pack(command, "cluster", ClusterOptions, _CLUSTER)
+
+
+def shadow_options(command: Command) -> Command:
+    """Which shadow, and the way to it: `shadow`, a `ShadowOptions`."""
+    return _pack(command, "shadow", ShadowOptions, _SHADOW)
+
+
+def progress_options(command: Command) -> Command:
+    """How much to say: `progress`, a `Progress`; the log is set up too."""
+    return _pack(command, "progress", _open_progress, _PROGRESS)
+
+
+def _open_progress(*, quiet: bool, verbose: bool) -> Progress:
+    log_to_stderr(verbose=verbose)
+    return Progress(quiet=quiet)
+
+
+def _pack(
+    command: Command, name: str, build: Callable[..., Any], options: tuple[Decorator, ...]
+) -> Command:
+    known = len(getattr(command, "__click_params__", ()))
+
+    @functools.wraps(command)
+    def call(**values: Any) -> Any:
+        values[name] = build(**{field: values.pop(field) for field in fields})
+        return command(**values)
+
+    packed: Any = call
+    for option in reversed(options):
+        packed = option(packed)
+    # click keeps a command's parameters on its function, the newest last.
+    fields = [parameter.name for parameter in packed.__click_params__[known:]]
+    return cast("Command", packed)

@@ -1,0 +1,6 @@
+"""The wiring: opens the parts in order, hands each what it needs, undoes in reverse.
+
+`options` is what users ask for, `report` where they are told how far it is. `cluster` opens the
+API server, `tunnel` puts a shadow there and the way to it: all that a command needs that carries
+single connections. `connect` puts a whole machine before a tunnel.
+"""

@@ -1,0 +1,39 @@
+"""The cluster that the user means, before anything is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ktnet.cluster.api import Api, open_api
+from ktnet.cluster.config import load_target
+from ktnet.session.options import ClusterOptions
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An API server, who we are there, and the namespace that is meant."""
+
+    api: Api
+    namespace: str
+
+    @property
+    def context(self) -> str:
+        """The kubeconfig's word for it."""
+        return self.api.target.context
+
+    def describe(self) -> str:
+        """In one line, for the step that shows it to be there."""
+        return f"{self.api.target.server}, namespace {self.namespace}"
+
+
+@asynccontextmanager
+async def open_cluster(options: ClusterOptions) -> AsyncIterator[Cluster]:
+    """Read the configuration; nothing is sent before the first request.
+
+    Raises UsageError where the configuration is missing or wrong.
+    """
+    target = await load_target(options.kubeconfig, options.context)
+    async with open_api(target) as api:
+        yield Cluster(api, options.namespace or target.namespace)

@@ -1,0 +1,40 @@
+"""What users ask for, by the part that it is for; None where it is to be found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Which cluster, and where in it."""
+
+    namespace: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+
+
+@dataclass(frozen=True)
+class ShadowOptions:
+    """Which shadow, and the way to it."""
+
+    image: str | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    via: Literal["port-forward", "direct"] = "port-forward"
+    idle_s: int = 60
+    timeout_s: float = 60
+
+
+@dataclass(frozen=True)
+class ConnectOptions:
+    """What of the cluster this machine shall see, beside what is found."""
+
+    cluster: ClusterOptions
+    shadow: ShadowOptions
+    include: tuple[IPv4Network, ...] = ()
+    exclude: tuple[IPv4Network, ...] = ()
+    cluster_domain: str = "cluster.local"
+    dns_include: tuple[str, ...] = ()
+    dns_exclude: tuple[str, ...] = ()
