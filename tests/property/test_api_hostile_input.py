@@ -131,7 +131,7 @@ def test_any_query_is_read_or_refused(plural, selector, other):
 @given(st.text(max_size=40), st.sampled_from(["GET", "POST", "DELETE", "BREW"]), st.booleans())
 def test_any_path_means_something_or_nothing(path, method, watch):
     for prefix in ("", "/api/v1/", "/apis/apps/v1/namespaces/", "/api/v1/watch/"):
-        target = parse_target(method, prefix + path, watch=watch)
+        target = parse_target(method, prefix + path, {"watch": str(watch), "fieldSelector": path})
         assert target.attributes().verb
 
 

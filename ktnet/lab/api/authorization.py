@@ -1,4 +1,4 @@
-"""Who may do what. Pure.
+"""Who may do what: the question, who asks it, and the refusal. Pure; `rbac` has the answer.
 
 kubernetes.io/docs/reference/access-authn-authz/authorization/: the question is asked before anyone
 looks whether the object, or even the resource, exists.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ktnet.lab.api.authentication import AUTHENTICATED, MASTERS, User
+from ktnet.lab.api.authentication import User
 from ktnet.lab.api.errors import ApiError, forbidden
 
 
@@ -29,28 +29,21 @@ class Attributes:
 Authorizer = Callable[[User, Attributes], bool]
 """Says whether a user may do something."""
 
-PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version", "/version/")
-"""For everybody (ClusterRole system:public-info-viewer)."""
-DISCOVERY_PATHS = ("/api", "/apis", "/openapi")
-"""With all that is below, for everybody who is somebody (ClusterRole system:discovery)."""
-SELF_REVIEWS = frozenset({"selfsubjectaccessreviews"})
-"""For everybody who is somebody (ClusterRole system:basic-user)."""
 
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who is asking, with whoever says what they may."""
 
-def allow_by_group(user: User, wanted: Attributes) -> bool:
-    """The rights that every cluster gives: all to system:masters, discovery to all users."""
-    if MASTERS in user.groups:
-        return True
-    if wanted.path:
-        if wanted.verb != "get":
-            return False
-        if wanted.path in PUBLIC_PATHS:
-            return True
-        first = "/" + wanted.path.strip("/").partition("/")[0]
-        return AUTHENTICATED in user.groups and first in DISCOVERY_PATHS
-    return (
-        AUTHENTICATED in user.groups and wanted.resource in SELF_REVIEWS and wanted.verb == "create"
-    )
+    user: User
+    authorize: Authorizer
+
+    def may(self, wanted: Attributes) -> bool:
+        return self.authorize(self.user, wanted)
+
+    def check(self, wanted: Attributes) -> None:
+        """Raises ApiError 403."""
+        if not self.may(wanted):
+            raise build_denial(self.user, wanted)
 
 
 def build_denial(user: User, wanted: Attributes) -> ApiError:

@@ -26,6 +26,8 @@ _NOT_ACCEPTABLE = (
     "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
     "application/vnd.kubernetes.protobuf;stream=watch"
 )
+_PART_VERSIONS = {"Scale": "autoscaling/v1", "TokenRequest": "authentication.k8s.io/v1"}
+"""Of what subresources take, where it isn't the object's own."""
 _JSON = frozenset({"application/json", "application/*", "*/*"})
 
 
@@ -106,7 +108,7 @@ def parse_object(resource: Resource, content_type: str, body: bytes, *, kind: st
     found, version = obj.get("kind") or wanted, obj.get("apiVersion")
     if found != wanted:
         raise _wrong_kind(wanted, str(found))
-    expected = "autoscaling/v1" if wanted == "Scale" else resource.api_version
+    expected = _PART_VERSIONS.get(wanted, resource.api_version)
     if version not in {None, "", expected}:
         raise bad_request(
             f"the API version in the data ({version}) does not match the expected API version "

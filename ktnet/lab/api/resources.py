@@ -56,6 +56,16 @@ class Resource:
         return next((each for each in self.subresources if each.name == name), None)
 
 
+RBAC = "rbac.authorization.k8s.io"
+
+
+def _review(plural: str, kind: str, group: str, *, namespaced: bool = False) -> Resource:
+    """A question that is asked by creating it."""
+    return Resource(
+        plural, kind, group=group, namespaced=namespaced, verbs=("create",), stored=False
+    )
+
+
 _STATUS = Subresource("status", PART)
 _SCALE = Subresource("scale", PART, kind="Scale", group="autoscaling", version="v1")
 
@@ -92,7 +102,16 @@ RESOURCES: tuple[Resource, ...] = (
         ),
     ),
     Resource("secrets", "Secret"),
-    Resource("serviceaccounts", "ServiceAccount", short_names=("sa",)),
+    Resource(
+        "serviceaccounts",
+        "ServiceAccount",
+        short_names=("sa",),
+        subresources=(
+            Subresource(
+                "token", ("create",), "TokenRequest", group="authentication.k8s.io", version="v1"
+            ),
+        ),
+    ),
     Resource(
         "services",
         "Service",
@@ -116,14 +135,17 @@ RESOURCES: tuple[Resource, ...] = (
         categories=("all",),
         subresources=(_SCALE, _STATUS),
     ),
-    Resource(
-        "selfsubjectaccessreviews",
-        "SelfSubjectAccessReview",
-        group="authorization.k8s.io",
-        namespaced=False,
-        verbs=("create",),
-        stored=False,
+    _review("selfsubjectreviews", "SelfSubjectReview", "authentication.k8s.io"),
+    _review("tokenreviews", "TokenReview", "authentication.k8s.io"),
+    _review(
+        "localsubjectaccessreviews",
+        "LocalSubjectAccessReview",
+        "authorization.k8s.io",
+        namespaced=True,
     ),
+    _review("selfsubjectaccessreviews", "SelfSubjectAccessReview", "authorization.k8s.io"),
+    _review("selfsubjectrulesreviews", "SelfSubjectRulesReview", "authorization.k8s.io"),
+    _review("subjectaccessreviews", "SubjectAccessReview", "authorization.k8s.io"),
     Resource("jobs", "Job", group="batch", categories=("all",), subresources=(_STATUS,)),
     Resource(
         "servicecidrs",
@@ -132,6 +154,10 @@ RESOURCES: tuple[Resource, ...] = (
         namespaced=False,
         subresources=(_STATUS,),
     ),
+    Resource("clusterrolebindings", "ClusterRoleBinding", group=RBAC, namespaced=False),
+    Resource("clusterroles", "ClusterRole", group=RBAC, namespaced=False),
+    Resource("rolebindings", "RoleBinding", group=RBAC),
+    Resource("roles", "Role", group=RBAC),
     Resource("leases", "Lease", group="coordination.k8s.io"),
     Resource("endpointslices", "EndpointSlice", group="discovery.k8s.io"),
 )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from ktnet.lab.api.authorization import Caller
 from ktnet.lab.api.body import (
     choose_form,
     parse_delete_options,
@@ -35,9 +36,10 @@ from ktnet.lab.api.listing import (
     too_old,
 )
 from ktnet.lab.api.query import check_list_options, parse_dry_run, parse_list_options
+from ktnet.lab.api.rbac.escalation import check_escalation
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import build_scale
-from ktnet.lab.api.store import Store
+from ktnet.lab.api.store import Admit, Store
 from ktnet.lab.api.strategies.table import STRATEGIES
 from ktnet.lab.api.target import Target
 from ktnet.lab.api.watching import Watch, encode_event
@@ -72,6 +74,12 @@ class Call:
     resource: Resource
     body: bytes
     query: dict[str, str]
+    caller: Caller
+
+    def check_may_create(self) -> None:
+        """Where a PUT creates: raises ApiError 403."""
+        wanted = replace(self.target.attributes(), verb="create")
+        self.caller.check(wanted)
 
     @property
     def plural(self) -> str:
@@ -122,11 +130,16 @@ class Rest:
         }
 
     async def answer(
-        self, request: web.BaseRequest, target: Target, resource: Resource, body: bytes
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        resource: Resource,
+        body: bytes,
+        caller: Caller,
     ) -> web.StreamResponse:
         """Raises ApiError."""
         check_supported(target, resource)
-        call = Call(request, target, resource, body, dict(request.query))
+        call = Call(request, target, resource, body, dict(request.query), caller)
         if target.verb == "watch":
             return await self._watch(call)
         response = self._verbs[target.verb](call)
@@ -175,7 +188,9 @@ class Rest:
         if call.subresource == "binding":
             return self._bind(call, dry_run=dry_run)
         obj = parse_object(call.resource, call.content_type, call.body)
-        created = self._store.create(call.plural, call.namespace, obj, dry_run=dry_run)
+        created = self._store.create(
+            call.plural, call.namespace, obj, dry_run=dry_run, admit=self._admit(call)
+        )
         return respond(created, 201)
 
     def _bind(self, call: Call, *, dry_run: bool) -> web.Response:
@@ -199,6 +214,8 @@ class Rest:
         kind = "Scale" if call.subresource == "scale" else ""
         obj = parse_object(call.resource, call.content_type, call.body, kind=kind)
         existed = self._store.has(call.plural, call.namespace, call.name)
+        if not existed and not call.subresource and STRATEGIES[call.plural].creates_on_update:
+            call.check_may_create()
         updated = self._store.update(
             call.plural,
             call.namespace,
@@ -206,6 +223,7 @@ class Rest:
             obj,
             subresource=call.subresource,
             dry_run=dry_run,
+            admit=self._admit(call),
         )
         return respond(_show(call, updated), 200 if existed else 201)
 
@@ -220,8 +238,17 @@ class Rest:
             kind=kind,
             subresource=call.subresource,
             dry_run=dry_run,
+            admit=self._admit(call),
         )
         return respond(_show(call, patched))
+
+    def _admit(self, call: Call) -> Admit:
+        """What depends on who is writing."""
+
+        def admit(new: Obj, old: Obj | None) -> None:
+            check_escalation(call.caller, self._store, call.resource, new, old)
+
+        return admit
 
     def _delete(self, call: Call) -> web.Response:
         options, dry_run = parse_delete_options(call.body, call.query)

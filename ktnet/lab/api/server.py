@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
-from ktnet.lab.api.authentication import User, authenticate
-from ktnet.lab.api.authorization import Authorizer, allow_by_group, build_denial
+from ktnet.lab.api.accounts import Accounts
+from ktnet.lab.api.authentication import User, authenticate, find_token, read_certificate
+from ktnet.lab.api.authorization import Authorizer, Caller
 from ktnet.lab.api.body import MOST_BODY_BYTES, parse_object, too_large
 from ktnet.lab.api.discovery import (
     AGGREGATED,
@@ -23,16 +24,20 @@ from ktnet.lab.api.discovery import (
     wants_aggregated,
 )
 from ktnet.lab.api.errors import ApiError, Obj, forbidden, unknown_resource, wrong_method
+from ktnet.lab.api.impersonation import impersonate
+from ktnet.lab.api.metadata import Clock, utc_now
 from ktnet.lab.api.podpaths import PodPaths
-from ktnet.lab.api.query import parse_bool
+from ktnet.lab.api.rbac.authorizer import Rbac
+from ktnet.lab.api.rbac.defaults import build_default_roles
 from ktnet.lab.api.requestlog import Request, RequestLog
-from ktnet.lab.api.resources import find_in_group, list_group
+from ktnet.lab.api.resources import Resource, find_in_group, list_group
 from ktnet.lab.api.rest import Rest, encode, respond, respond_error
-from ktnet.lab.api.review import review_access
+from ktnet.lab.api.review import answer_review
 from ktnet.lab.api.runtime import PodRuntime
 from ktnet.lab.api.store import Store
 from ktnet.lab.api.target import Target, parse_target
 from ktnet.lab.api.tls import Certificates
+from ktnet.lab.api.validation import check_decodable
 
 log = logging.getLogger(__name__)
 
@@ -67,22 +72,40 @@ async def open_api_server(
     port: int,
     certificates: Certificates,
     tokens: Mapping[str, User],
-    authorize: Authorizer = allow_by_group,
+    authorize: Authorizer | None = None,
+    accounts: Accounts | None = None,
 ) -> AsyncIterator[ApiServer]:
     """Serves until the block is left; port 0 takes any free one.
 
-    `tokens` is looked into at each request: it may be changed meanwhile. Raises OSError where the
-    address can't be bound.
+    `tokens` is looked into at each request: it may be changed meanwhile. `authorize` takes the
+    place of RBAC; `accounts` is given where somebody else issues tokens too. Raises OSError where
+    the address can't be bound.
     """
     server = ApiServer(address, port, certificates)
+    add_default_roles(store)
     try:
         async with asyncio.TaskGroup() as sessions:
-            dispatcher = Dispatcher(store, runtime, sessions, server, tokens, authorize)
+            dispatcher = Dispatcher(
+                store,
+                runtime,
+                sessions,
+                server,
+                tokens,
+                authorize or Rbac(store),
+                accounts or Accounts(store, utc_now),
+            )
             async with _listen(dispatcher, server):
                 yield server
     except BaseExceptionGroup as group:
         # Sessions keep their exceptions to themselves: there is but the block's own in it.
         raise group.exceptions[0] from None
+
+
+def add_default_roles(store: Store) -> None:
+    """What is missing of the roles that every cluster has, as an API server does when it starts."""
+    for plural, obj in build_default_roles():
+        if not store.has(plural, None, obj["metadata"]["name"]):
+            store.create(plural, None, obj)
 
 
 @asynccontextmanager
@@ -112,10 +135,15 @@ class Dispatcher:
         server: ApiServer,
         tokens: Mapping[str, User],
         authorize: Authorizer,
+        accounts: Accounts,
+        clock: Clock = utc_now,
     ) -> None:
         self._server = server
         self._tokens = tokens
         self._authorize = authorize
+        self._accounts = accounts
+        self._clock = clock
+        self._rbac = Rbac(store)
         self._rest = Rest(store)
         self._pods = PodPaths(store, runtime, sessions)
 
@@ -153,16 +181,10 @@ class Dispatcher:
         self._pods.end()
 
     async def _answer(self, request: web.BaseRequest, entry: Request) -> web.StreamResponse:
-        user = authenticate(
-            self._tokens,
-            request.headers.get("Authorization", ""),
-            request.headers.get("Sec-WebSocket-Protocol", ""),
-        )
-        entry.user = user.name
-        target = parse_target(
-            request.method, request.path, watch=parse_bool(request.query.get("watch", ""))
-        )
-        self._check_rights(user, target)
+        target = parse_target(request.method, request.path, request.query)
+        caller = self._identify(request, target)
+        entry.user = caller.user.name
+        caller.check(target.attributes())
         if not target.resource:
             return self._answer_path(request, target)
         if not list_group(target.group, target.version):
@@ -174,26 +196,68 @@ class Dispatcher:
             raise unknown_resource()
         if target.resource == "pods" and target.subresource in POD_PATHS:
             if target.subresource in CONNECTS and target.verb == "get":
-                self._check_connect(user, target)
+                _check_connect(caller, target)
             return await self._pods.answer(request, target)
         body = await read_body(request)
         if not resource.stored:
-            if target.verb != "create":
-                raise wrong_method()
-            review = parse_object(resource, request.headers.get("Content-Type", ""), body)
-            return respond(review_access(review, user, self._authorize), 201)
-        return await self._rest.answer(request, target, resource, body)
+            return self._answer_review(request, target, resource, body, caller)
+        if (target.resource, target.subresource) == ("serviceaccounts", "token"):
+            return self._issue_token(request, target, resource, body)
+        return await self._rest.answer(request, target, resource, body, caller)
 
-    def _check_rights(self, user: User, target: Target) -> None:
-        wanted = target.attributes()
-        if not self._authorize(user, wanted):
-            raise build_denial(user, wanted)
+    def _identify(self, request: web.BaseRequest, target: Target) -> Caller:
+        """Who is asking, or as whom they ask; raises ApiError 401 or 403."""
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport is not None else None
+        user = authenticate(
+            self._read_token,
+            request.headers.get("Authorization", ""),
+            request.headers.get("Sec-WebSocket-Protocol", ""),
+            read_certificate(certificate),
+        )
+        caller = Caller(user, self._authorize)
+        shown = impersonate(request.headers.items(), caller, target.attributes())
+        return replace(caller, user=shown)
 
-    def _check_connect(self, user: User, target: Target) -> None:
-        """A GET that connects needs the right to create too; the refusal gives no reason."""
-        wanted = replace(target.attributes(), verb="create")
-        if not self._authorize(user, wanted):
-            raise forbidden(target.group, target.resource, target.name, "")
+    def _read_token(self, token: str) -> User | None:
+        return find_token(self._tokens, token) or self._accounts.read_token(token)
+
+    def _check_token(self, token: str, audiences: list[str]) -> tuple[User, list[str]] | None:
+        return self._accounts.check_token(token, audiences)
+
+    def _answer_review(
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        resource: Resource,
+        body: bytes,
+        caller: Caller,
+    ) -> web.Response:
+        if target.verb != "create" or target.name:
+            raise wrong_method()
+        review = parse_object(resource, request.headers.get("Content-Type", ""), body)
+        check_decodable(resource.kind, review)
+        answer = answer_review(
+            resource,
+            review,
+            caller,
+            self._rbac,
+            self._check_token,
+            namespace=target.namespace,
+            now=self._clock(),
+        )
+        return respond(answer, 201)
+
+    def _issue_token(
+        self, request: web.BaseRequest, target: Target, resource: Resource, body: bytes
+    ) -> web.Response:
+        if target.verb != "create":
+            raise wrong_method()
+        content_type = request.headers.get("Content-Type", "")
+        asked = parse_object(resource, content_type, body, kind="TokenRequest")
+        check_decodable("TokenRequest", asked)
+        answer = self._accounts.answer_request(target.namespace, target.name, asked)
+        return respond(answer, 201)
 
     def _answer_path(self, request: web.BaseRequest, target: Target) -> web.Response:
         health = next((path for path in HEALTH_PATHS if target.path.startswith(path)), None)
@@ -210,6 +274,12 @@ class Dispatcher:
             if document is not None:
                 return _respond_aggregated(request, document)
         return respond(build_document(target.path, request.host) or {})
+
+
+def _check_connect(caller: Caller, target: Target) -> None:
+    """A GET that connects needs the right to create too; the refusal gives no reason."""
+    if not caller.may(replace(target.attributes(), verb="create")):
+        raise forbidden(target.group, target.resource, target.name, "")
 
 
 def not_found_page() -> web.Response:

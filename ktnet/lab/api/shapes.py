@@ -110,6 +110,32 @@ _SELECTOR: Shape = {
 _TEMPLATE: Shape = {"metadata": _META, "spec": _POD_SPEC}
 _CONDITIONS: dict[str, Shape] = {"conditions": [{"type": STRING, "status": STRING}]}
 
+_RULE: Shape = {
+    "verbs": [STRING],
+    "apiGroups": [STRING],
+    "resources": [STRING],
+    "resourceNames": [STRING],
+    "nonResourceURLs": [STRING],
+}
+_BINDING: dict[str, Shape] = {
+    "subjects": [{"kind": STRING, "apiGroup": STRING, "name": STRING, "namespace": STRING}],
+    "roleRef": {"apiGroup": STRING, "kind": STRING, "name": STRING},
+}
+_ACCESS: Shape = {
+    "resourceAttributes": {
+        **dict.fromkeys(
+            ("namespace", "verb", "group", "version", "resource", "subresource", "name"), STRING
+        ),
+        "fieldSelector": {},
+        "labelSelector": {},
+    },
+    "nonResourceAttributes": STRINGS,
+    "user": STRING,
+    "groups": [STRING],
+    "uid": STRING,
+    "extra": {"*": [STRING]},
+}
+
 SHAPES: dict[str, dict[str, Shape]] = {
     "ConfigMap": {"data": STRINGS, "binaryData": STRINGS, "immutable": BOOL},
     "Deployment": {
@@ -169,8 +195,22 @@ SHAPES: dict[str, dict[str, Shape]] = {
         },
     },
     "Secret": {"data": STRINGS, "stringData": STRINGS, "type": STRING, "immutable": BOOL},
-    "SelfSubjectAccessReview": {
-        "spec": {"resourceAttributes": STRINGS, "nonResourceAttributes": STRINGS}
+    "ClusterRole": {"rules": [_RULE]},
+    "ClusterRoleBinding": _BINDING,
+    "Role": {"rules": [_RULE]},
+    "RoleBinding": _BINDING,
+    "LocalSubjectAccessReview": {"spec": _ACCESS},
+    "SelfSubjectAccessReview": {"spec": _ACCESS},
+    "SubjectAccessReview": {"spec": _ACCESS},
+    "SelfSubjectReview": {},
+    "SelfSubjectRulesReview": {"spec": {"namespace": STRING}},
+    "TokenReview": {"spec": {"token": STRING, "audiences": [STRING]}},
+    "TokenRequest": {
+        "spec": {
+            "audiences": [STRING],
+            "expirationSeconds": INT,
+            "boundObjectRef": {"kind": STRING, "apiVersion": STRING, "name": STRING, "uid": STRING},
+        }
     },
     "Service": {
         "spec": {

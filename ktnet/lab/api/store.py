@@ -67,6 +67,14 @@ Place = tuple[str, str]
 """Namespace (empty where there is none) and name."""
 
 
+Admit = Callable[[Obj, Obj | None], None]
+"""Asked about what is to be written, with what it replaces; raises ApiError to refuse it."""
+
+
+def admit_all(new: Obj, old: Obj | None) -> None:
+    """For those who may write anything: controllers and the kubelet."""
+
+
 class Store:
     """The state of the cluster; every method may raise ApiError."""
 
@@ -141,7 +149,15 @@ class Store:
         with self.woken(plural, watcher.wake):
             yield watcher
 
-    def create(self, plural: str, namespace: str | None, obj: Obj, *, dry_run: bool = False) -> Obj:
+    def create(
+        self,
+        plural: str,
+        namespace: str | None,
+        obj: Obj,
+        *,
+        dry_run: bool = False,
+        admit: Admit = admit_all,
+    ) -> Obj:
         resource, strategy = self._kind(plural)
         check_decodable(resource.kind, obj)
         obj = {"metadata": {}, **drop_nulls(obj)}
@@ -157,6 +173,7 @@ class Store:
         if plural == "pods":
             admit_pod(self._objects["serviceaccounts"], new)
         check_created(resource, strategy, new)
+        admit(new, None)
         existing = self._objects[plural].get((namespace or "", name))
         if existing is not None:
             dying = "deletionTimestamp" in existing["metadata"]
@@ -178,12 +195,13 @@ class Store:
         *,
         subresource: str | None = None,
         dry_run: bool = False,
+        admit: Admit = admit_all,
     ) -> Obj:
         """The whole object anew; `subresource` is status, scale, finalize or binding."""
         resource, strategy = self._kind(plural)
         old = self._objects[plural].get((namespace or "", name))
         if old is None and subresource is None and strategy.creates_on_update:
-            return self.create(plural, namespace, obj, dry_run=dry_run)
+            return self.create(plural, namespace, obj, dry_run=dry_run, admit=admit)
         if old is None:
             raise not_found(resource.group, plural, name)
         check_decodable("Scale" if subresource == "scale" else resource.kind, obj)
@@ -203,7 +221,7 @@ class Store:
                 f"UID in object meta: {old['metadata']['uid']}"
             )
             raise conflict(resource.group, plural, name, why)
-        return self._replace(resource, old, obj, subresource, dry_run=dry_run)
+        return self._replace(resource, old, obj, subresource, admit, dry_run=dry_run)
 
     def patch(
         self,
@@ -215,6 +233,7 @@ class Store:
         kind: str = "merge",
         subresource: str | None = None,
         dry_run: bool = False,
+        admit: Admit = admit_all,
     ) -> Obj:
         """`kind` is merge (RFC 7386), json (RFC 6902) or strategic."""
         resource, _ = self._kind(plural)
@@ -228,7 +247,7 @@ class Store:
             case _:
                 patched = merge_patch(shown, patch)
         new = check_patched(resource, shown, patched)
-        return self._replace(resource, old, new, subresource, dry_run=dry_run)
+        return self._replace(resource, old, new, subresource, admit, dry_run=dry_run)
 
     def delete(
         self,
@@ -267,7 +286,14 @@ class Store:
         return Deleted(planned if unchanged else self._write(plural, planned, old), gone=False)
 
     def _replace(
-        self, resource: Resource, old: Obj, obj: Obj, subresource: str | None, *, dry_run: bool
+        self,
+        resource: Resource,
+        old: Obj,
+        obj: Obj,
+        subresource: str | None,
+        admit: Admit,
+        *,
+        dry_run: bool,
     ) -> Obj:
         plural, strategy = resource.plural, STRATEGIES[resource.plural]
         version = obj.get("metadata", {}).get("resourceVersion")
@@ -279,6 +305,7 @@ class Store:
             new = build_updated({"metadata": {}, **drop_nulls(obj)}, old)
         new = self._prepare(resource, new, old, subresource)
         check_updated(resource, strategy, new, old)
+        admit(new, old)
         if plural == "services":
             others = [each for each in self._objects[plural].values() if each is not old]
             allocate(new, list_taken(others), self._service_range, dry_run=dry_run)

@@ -6,9 +6,12 @@ k8s.io/apiserver/pkg/endpoints/request resolves them: without knowing which reso
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ktnet.lab.api.authorization import Attributes
+from ktnet.lab.api.query import parse_bool
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch"}
 _OF_NAMESPACES = frozenset({"status", "finalize"})
@@ -30,6 +33,8 @@ class Target:
     rest: str = ""
     """What follows a subresource (proxies have paths of their own)."""
     watches: bool = False
+    selected_name: str = ""
+    """The one name that a list or a watch is restricted to by its fieldSelector."""
 
     @property
     def verb(self) -> str:
@@ -47,13 +52,18 @@ class Target:
         if not self.resource:
             return Attributes(self.verb, path=self.path)
         return Attributes(
-            self.verb, self.group, self.resource, self.subresource, self.namespace, self.name
+            self.verb,
+            self.group,
+            self.resource,
+            self.subresource,
+            self.namespace,
+            self.name or self.selected_name,
         )
 
 
-def parse_target(method: str, path: str, *, watch: bool) -> Target:
-    """`path` is decoded; `watch` says whether the query asks for a watch."""
-    bare = Target(method, path)
+def parse_target(method: str, path: str, query: Mapping[str, str]) -> Target:
+    """`path` is decoded."""
+    bare, watch = Target(method, path), parse_bool(query.get("watch", ""))
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) > 2:
         target, parts = replace(bare, version=parts[1]), parts[2:]
@@ -71,6 +81,7 @@ def parse_target(method: str, path: str, *, watch: bool) -> Target:
     resource, name, subresource, *rest = [*parts, "", "", ""][: max(4, len(parts) + 1)]
     if method not in {"GET", "HEAD"}:
         watch = False
+    selects = method in {"GET", "HEAD"} and not name
     return replace(
         target,
         resource=resource,
@@ -78,4 +89,14 @@ def parse_target(method: str, path: str, *, watch: bool) -> Target:
         subresource=subresource,
         rest="/".join(filter(None, rest)),
         watches=watch and not subresource,
+        selected_name=_find_selected_name(query.get("fieldSelector", "")) if selects else "",
     )
+
+
+def _find_selected_name(selector: str) -> str:
+    """A rule with resourceNames allows a list of just that object (recorded)."""
+    for term in selector.split(","):
+        found = re.fullmatch(r"metadata\.name==?([^=!]+)", term)
+        if found is not None:
+            return found[1]
+    return ""

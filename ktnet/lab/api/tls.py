@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -25,7 +25,8 @@ class Certificates:
 
     ca_pem: str
     server_pem: str
-    server_key_pem: str
+    server_key_pem: str = field(repr=False)
+    ca_key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     def build_server_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -37,7 +38,27 @@ class Certificates:
             file.write(self.server_key_pem + self.server_pem)
             file.flush()
             context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        # Who has a certificate of this authority is its user; nobody has to have one.
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(cadata=self.ca_pem)
         return context
+
+    def issue_client(self, user: str, groups: Sequence[str]) -> tuple[str, str]:
+        """(certificate, key), both PEM, by which a user of that name and those groups comes."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        names.append(x509.NameAttribute(NameOID.COMMON_NAME, user))
+        ca = x509.load_pem_x509_certificate(self.ca_pem.encode())
+        issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.ca_key.public_key())
+        certificate = (
+            _begin(x509.Name(names), ca.subject, key.public_key(), datetime.now(UTC))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
+            .add_extension(issuer_id, False)
+            .sign(self.ca_key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM).decode(), _dump_key(key)
 
 
 def build_certificates(hosts: Sequence[str]) -> Certificates:
@@ -67,12 +88,17 @@ def build_certificates(hosts: Sequence[str]) -> Certificates:
     return Certificates(
         ca.public_bytes(serialization.Encoding.PEM).decode(),
         server.public_bytes(serialization.Encoding.PEM).decode(),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode(),
+        _dump_key(key),
+        ca_key,
     )
+
+
+def _dump_key(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
 
 
 def _begin(

@@ -29,6 +29,8 @@ PLURALS = {
     "Node": "nodes",
     "Pod": "pods",
     "ReplicaSet": "replicasets",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
     "Secret": "secrets",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",

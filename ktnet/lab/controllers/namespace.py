@@ -21,6 +21,8 @@ CONTENT = (
     "configmaps",
     "secrets",
     "serviceaccounts",
+    "rolebindings",
+    "roles",
     "events",
 )
 """What lies in namespaces; controllers' objects before what the controllers make."""

@@ -14,9 +14,9 @@ from kubernetes.aio.client.configuration import Configuration
 from ktnet.cluster.api import Api, open_api
 from ktnet.cluster.config import ClusterTarget
 from ktnet.lab.api.authentication import User
-from ktnet.lab.api.authorization import allow_by_group
 from ktnet.lab.api.errors import ApiError
 from ktnet.lab.api.metadata import utc_now
+from ktnet.lab.api.rbac.authorizer import Rbac
 from ktnet.lab.api.server import ApiServer, open_api_server
 from ktnet.lab.api.store import Store
 from ktnet.lab.api.tls import build_certificates
@@ -158,12 +158,12 @@ async def open_cluster(*, nodes: int = 1) -> AsyncIterator[Cluster]:
         store.patch("nodes", None, f"node-{number}", {"status": status}, subresource="status")
     kubelet, denied, asked = Kubelet(store), set(), asyncio.Event()
     tokens = {TOKEN: User("dev", ("system:masters",))}
-    certificates = build_certificates(["127.0.0.1"])
+    certificates, rbac = build_certificates(["127.0.0.1"]), Rbac(store)
 
     def authorize(user, wanted):
         asked.set()
         resource = f"{wanted.resource}/{wanted.subresource}".rstrip("/")
-        return (wanted.verb, resource) not in denied and allow_by_group(user, wanted)
+        return (wanted.verb, resource) not in denied and rbac(user, wanted)
 
     async with (
         open_tasks() as tasks,

@@ -14,11 +14,19 @@ from ktnet.lab.api.strategies.data import (
 from ktnet.lab.api.strategies.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from ktnet.lab.api.strategies.job import JobStrategy
 from ktnet.lab.api.strategies.pod import PodStrategy
+from ktnet.lab.api.strategies.rbac import (
+    ClusterRoleBindingStrategy,
+    ClusterRoleStrategy,
+    RoleBindingStrategy,
+    RoleStrategy,
+)
 from ktnet.lab.api.strategies.service import ServiceStrategy
 from ktnet.lab.api.strategies.strategy import Strategy
 from ktnet.lab.api.strategies.workload import DeploymentStrategy, ReplicaSetStrategy
 
 STRATEGIES: Mapping[str, Strategy] = {
+    "clusterrolebindings": ClusterRoleBindingStrategy(),
+    "clusterroles": ClusterRoleStrategy(),
     "configmaps": ConfigMapStrategy(),
     "deployments": DeploymentStrategy(),
     "endpoints": EndpointsStrategy(),
@@ -30,6 +38,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     "nodes": NodeStrategy(),
     "pods": PodStrategy(),
     "replicasets": ReplicaSetStrategy(),
+    "rolebindings": RoleBindingStrategy(),
+    "roles": RoleStrategy(),
     "secrets": SecretStrategy(),
     "serviceaccounts": ServiceAccountStrategy(),
     "servicecidrs": ServiceCidrStrategy(),

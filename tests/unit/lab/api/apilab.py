@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 from ktnet.lab.api.authentication import MASTERS, User
-from ktnet.lab.api.authorization import allow_by_group
 from ktnet.lab.api.server import ApiServer, open_api_server
 from ktnet.lab.api.store import Store
 from ktnet.lab.api.tls import build_certificates
@@ -181,7 +180,7 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def open_lab(store: Store | None = None, authorize=allow_by_group) -> AsyncIterator[Lab]:
+async def open_lab(store: Store | None = None, authorize=None) -> AsyncIterator[Lab]:
     store, runtime = store or build_store(), Runtime()
     async with open_api_server(
         store,
