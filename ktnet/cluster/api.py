@@ -1,7 +1,6 @@
 """Requests to the API server: JSON in, JSON out, every failure an error of ours.
 
-Only what ktnet needs of it, over the official client's transport; its thousand model classes
-stay unimported.
+Only what ktnet needs of it; the official client's thousand model classes stay unimported.
 """
 
 from __future__ import annotations
@@ -13,17 +12,22 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any, Literal
 
 import aiohttp
-from kubernetes.aio.client.api_client import ApiClient
 
 from ktnet.cluster.answers import build_error, parse_status, read_status
 from ktnet.cluster.clock import ServerClock
 from ktnet.cluster.config import ClusterTarget
 from ktnet.cluster.paths import Query, build_path, build_selectors, build_url
-from ktnet.errors import ClusterUnreachable, UsageError
+from ktnet.cluster.transport import (
+    SOCKS_FAILURES,
+    RefusedUpgrade,
+    Transport,
+    WebSocket,
+    open_transport,
+)
+from ktnet.errors import ClusterUnreachable
 
 Json = dict[str, Any]
 
@@ -34,40 +38,24 @@ _WATCH_SILENCE_S = 150
 """Bookmarks come about once a minute: two of them missed, and nobody is there."""
 _LINE_LIMIT = 8 << 20
 """Bytes of one watch event: etcd refuses objects of more than 1.5 MiB."""
-_MESSAGE_LIMIT = 1 << 20
-"""Bytes of one WebSocket message to us: real servers send 32,769 at most."""
 _PAGE_SIZE = 500
 """Objects of one answer to a list: what kubectl asks for."""
-_USER_AGENT = f"ktnet/{version('ktnet')}"
 
 
 @asynccontextmanager
 async def open_api(target: ClusterTarget) -> AsyncIterator[Api]:
     """A client of the API server of `target`; nothing is sent before the first request."""
-    try:
-        client = ApiClient(target.configuration)
-    except OSError as error:  # ssl.SSLError too: a certificate or key that can't be used
-        raise UsageError(f"can't use the certificates for {target.server}: {error}") from error
-    client.user_agent = _USER_AGENT
-    # Streams get connections of their own, so that many of them never starve plain requests.
-    streams = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=0),
-        raise_for_status=_keep_refusal,
-    )
-    async with client, streams:
-        yield Api(target, client, streams)
+    async with open_transport(target.access) as transport:
+        yield Api(target, transport)
 
 
 class Api:
     """The API server. Every method raises the errors of `answers.build_error`, and
     ClusterUnreachable where no answer comes."""
 
-    def __init__(
-        self, target: ClusterTarget, client: ApiClient, streams: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, target: ClusterTarget, transport: Transport) -> None:
         self.target = target
-        self._client = client
-        self._streams = streams
+        self._transport = transport
         self._clock = ServerClock()
 
     def now(self) -> datetime:
@@ -209,26 +197,15 @@ class Api:
         *,
         namespace: str,
         protocol: str,
-    ) -> aiohttp.ClientWebSocketResponse[Literal[True]]:
+    ) -> WebSocket:
         """A WebSocket to a subresource; pings and the closing are left to the caller."""
-        configuration = self.target.configuration
         path = build_path(plural, namespace, name, subresource)
         url = build_url(self.target.server, path, query)
-        headers = await self._headers(url)
         try:
             with self._failures():
                 async with asyncio.timeout(_REQUEST_TIMEOUT.total):
-                    return await self._streams.ws_connect(
-                        url,
-                        protocols=(protocol,),
-                        headers=headers,
-                        autoping=False,
-                        max_msg_size=_MESSAGE_LIMIT,
-                        proxy=configuration.proxy,
-                        proxy_headers=configuration.proxy_headers,
-                        server_hostname=configuration.tls_server_name,
-                    )
-        except _RefusedUpgrade as error:
+                    return await self._transport.dial_websocket(url, protocol)
+        except RefusedUpgrade as error:
             # A WebSocket is a GET, but for exec and port-forward the right asked is `create`.
             resource = f"{plural}/{subresource}"
             status = parse_status(error.code, error.body)
@@ -267,27 +244,15 @@ class Api:
         url = build_url(self.target.server, path, query)
         sent_s = time.time()
         with self._failures():
-            answer = await self._client.call_api(
-                method,
-                url,
-                header_params=await self._headers(url) | {"Content-Type": content_type},
-                body=body,
-                _request_timeout=limits,
+            response = await self._transport.request(
+                method, url, body=body, content_type=content_type, limits=limits
             )
-        response: aiohttp.ClientResponse = answer.response
         self._clock.observe(response.headers.get("Date", ""), sent_s, time.time())
         try:
             yield response
         finally:
             # A body that was read to its end has given the connection back already.
             response.close()
-
-    async def _headers(self, url: str) -> dict[str, str]:
-        """Who we are: asked for anew each time, since tokens rotate."""
-        _, _, headers, _, _ = await self._client.param_serialize(
-            "GET", url, auth_settings=["BearerToken"], _host=""
-        )
-        return dict(headers)
 
     async def _read(
         self, response: aiohttp.ClientResponse, verb: str, resource: str, namespace: str | None
@@ -330,7 +295,7 @@ class Api:
             ) from error
         except TimeoutError as error:
             raise ClusterUnreachable(f"the API server at {server} does not answer") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, *SOCKS_FAILURES) as error:
             raise ClusterUnreachable(
                 f"can't reach the API server at {server}: {_find_cause(error)}",
                 hint="does `kubectl version` reach it from here?",
@@ -345,21 +310,6 @@ def _find_cause(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-class _RefusedUpgrade(Exception):
-    """An answer other than 101 to a WebSocket's request, whole."""
-
-    def __init__(self, code: int, body: bytes) -> None:
-        super().__init__(code)
-        self.code = code
-        self.body = body
-
-
-async def _keep_refusal(response: aiohttp.ClientResponse) -> None:
-    """Read the cause before aiohttp throws it away."""
-    if response.status != 101:
-        raise _RefusedUpgrade(response.status, await response.read())
 
 
 def _parse_object(body: bytes) -> Json:

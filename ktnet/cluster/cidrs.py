@@ -69,7 +69,7 @@ async def api_server_addresses(api: Api) -> tuple[IPv4Address, ...]:
 
     Raises ClusterUnreachable where its name does not resolve.
     """
-    url = urlsplit(api.target.configuration.proxy or api.target.server)
+    url = urlsplit(api.target.access.proxy or api.target.server)
     host = url.hostname or ""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(

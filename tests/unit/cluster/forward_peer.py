@@ -6,21 +6,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from kubernetes.aio.client.configuration import Configuration
 
 from ktnet.cluster.api import Api, open_api
 from ktnet.cluster.config import ClusterTarget
+from ktnet.cluster.kubeconfig.access import Access
+from ktnet.cluster.kubeconfig.credentials import Constant, build_bearer
+from ktnet.cluster.kubeconfig.model import Cluster
+from ktnet.cluster.kubeconfig.tls import build_trust
 from ktnet.wire.portforward import SUBPROTOCOL
 
 Play = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 
-def target_of(server: str, token: str = "") -> ClusterTarget:
-    configuration = Configuration()
-    configuration.host = server
-    if token:
-        configuration.api_key["BearerToken"] = f"Bearer {token}"
-    return ClusterTarget(server, "default", "test", configuration)
+def target_of(
+    server: str, token: str = "", *, ca_pem: str = "", proxy: str | None = None
+) -> ClusterTarget:
+    trust = build_trust(Cluster(server=server, certificate_authority_data=ca_pem.encode()))
+    credentials = Constant([build_bearer(token)] if token else [])
+    return ClusterTarget(server, "demo", "test", Access(trust, credentials, proxy))
 
 
 @asynccontextmanager

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from kubernetes.aio.client.configuration import Configuration
+from forward_peer import target_of
 
 from ktnet.cluster.api import Api, open_api
-from ktnet.cluster.config import ClusterTarget
 from ktnet.lab.api.authentication import User
 from ktnet.lab.api.errors import ApiError
 from ktnet.lab.api.metadata import utc_now
@@ -184,9 +183,6 @@ async def open_cluster(*, nodes: int = 1) -> AsyncIterator[Cluster]:
         ):
             tasks.create_task(run_controller(store, controller))
         tasks.create_task(kubelet.run())
-        configuration = Configuration()
-        configuration.host = server.url
-        configuration.ca_cert_data = certificates.ca_pem
-        configuration.api_key["BearerToken"] = f"Bearer {TOKEN}"
-        async with open_api(ClusterTarget(server.url, "demo", "lab", configuration)) as api:
+        target = target_of(server.url, TOKEN, ca_pem=certificates.ca_pem)
+        async with open_api(target) as api:
             yield Cluster(store, kubelet, server, api, tokens, denied, asked)

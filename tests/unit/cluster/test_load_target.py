@@ -45,6 +45,10 @@ def load(kubeconfig=None, context=None):
     return asyncio.run(load_target(kubeconfig, context))
 
 
+def headers_of(target):
+    return asyncio.run(target.access.credentials.build_headers())
+
+
 def fail(kubeconfig=None, context=None):
     with pytest.raises(UsageError) as raised:
         load(kubeconfig, context)
@@ -59,7 +63,7 @@ def test_the_current_context_says_where_and_as_whom(kubeconfig):
         "demo",
         "one",
     )
-    assert target.configuration.api_key["BearerToken"] == "Bearer secret-token"
+    assert headers_of(target) == [("Authorization", "Bearer secret-token")]
 
 
 def test_another_context_can_be_asked_for(kubeconfig):
@@ -148,11 +152,11 @@ def test_a_pod_without_a_usable_service_account(monkeypatch):
 
 
 def test_the_environment_may_name_a_proxy(kubeconfig, monkeypatch):
-    assert load(kubeconfig).configuration.proxy is None
+    assert load(kubeconfig).access.proxy is None
     monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.9:3128")
-    assert load(kubeconfig).configuration.proxy == "http://192.0.2.9:3128"
+    assert load(kubeconfig).access.proxy == "http://192.0.2.9:3128"
     monkeypatch.setenv("NO_PROXY", "example.com,192.0.2.1")
-    assert load(kubeconfig).configuration.proxy is None
+    assert load(kubeconfig).access.proxy is None
 
 
 def test_netrc_has_no_say(kubeconfig, monkeypatch, tmp_path):

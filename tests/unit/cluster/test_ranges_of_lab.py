@@ -5,12 +5,10 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from forward_peer import target_of
-from kubernetes.aio.client.configuration import Configuration
 from lab_cluster import open_cluster
 
 from ktnet.cluster.api import open_api
 from ktnet.cluster.cidrs import api_server_addresses, find_cluster_ranges
-from ktnet.cluster.config import ClusterTarget
 from ktnet.cluster.manifests import ShadowSpec
 from ktnet.cluster.session import open_shadow_session
 from ktnet.errors import ClusterUnreachable, UsageError
@@ -78,8 +76,7 @@ def test_without_any_right_nothing_is_guessed():
 
 
 def resolve(server, proxy=None):
-    target = target_of(server)
-    target.configuration.proxy = proxy
+    target = target_of(server, proxy=proxy)
 
     async def main():
         async with open_api(target) as api:
@@ -103,10 +100,7 @@ def test_a_name_that_does_not_resolve():
 def test_another_clusters_ca_is_not_trusted():
     async def main():
         async with open_cluster() as one, open_cluster() as other:
-            configuration = Configuration()
-            configuration.host = one.server.url
-            configuration.ca_cert_data = other.server.certificates.ca_pem
-            target = ClusterTarget(one.server.url, "demo", "x", configuration)
+            target = target_of(one.server.url, ca_pem=other.server.certificates.ca_pem)
             async with open_api(target) as api:
                 with pytest.raises(ClusterUnreachable, match="not trusted") as raised:
                     await api.get("pods", "p", namespace="demo")
@@ -116,14 +110,9 @@ def test_another_clusters_ca_is_not_trusted():
 
 
 def test_a_ca_that_is_none():
-    async def main():
-        configuration = Configuration()
-        configuration.ca_cert_data = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"
-        with pytest.raises(UsageError, match="certificates"):
-            async with open_api(ClusterTarget("https://192.0.2.1", "demo", "x", configuration)):
-                pass
-
-    asyncio.run(main())
+    no_certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----"
+    with pytest.raises(UsageError, match="certificates"):
+        target_of("https://192.0.2.1", ca_pem=no_certificate)
 
 
 def test_a_session_without_a_server_fails_at_once():

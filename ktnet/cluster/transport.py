@@ -1,0 +1,171 @@
+"""HTTP to the API server, as somebody: over the official client's transport.
+
+Every request carries the credentials of that moment. One that is refused (401) is sent once more
+where there are newer ones: a token has been rotated, or a login renewed, under our feet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Literal
+
+import aiohttp
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+from multidict import CIMultiDict
+
+from ktnet.cluster.kubeconfig.access import Access
+from ktnet.cluster.kubeconfig.credentials import Headers
+from ktnet.cluster.kubeconfig.proxies import SOCKS
+
+SOCKS_FAILURES = (ProxyConnectionError, ProxyError, ProxyTimeoutError)
+"""What aiohttp doesn't know of."""
+
+_MESSAGE_LIMIT = 1 << 20
+"""Bytes of one WebSocket message to us: real servers send 32,769 at most."""
+_REQUESTS_AT_ONCE = 100
+_USER_AGENT = f"ktnet/{version('ktnet')}"
+
+WebSocket = aiohttp.ClientWebSocketResponse[Literal[True]]
+
+
+class RefusedUpgrade(Exception):
+    """An answer other than 101 to a WebSocket's request, whole."""
+
+    def __init__(self, code: int, body: bytes) -> None:
+        super().__init__(code)
+        self.code = code
+        self.body = body
+
+
+@asynccontextmanager
+async def open_transport(access: Access) -> AsyncIterator[Transport]:
+    """A transport for `access`; connections are made as they are needed."""
+    async with AsyncExitStack() as stack:
+        yield Transport(access, stack)
+
+
+class Transport:
+    """Sends requests. What aiohttp and aiohttp_socks raise is raised as it is."""
+
+    def __init__(self, access: Access, stack: AsyncExitStack) -> None:
+        self._access = access
+        self._stack = stack
+        self._connections: tuple[int, Any, aiohttp.ClientSession] | None = None
+        self._proxy = None if _is_socks(access.proxy) else access.proxy
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: Any,
+        content_type: str,
+        limits: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """One request, its body JSON; the answer's body is still to be read."""
+        who = await self._access.credentials.build_headers()
+        response = await self._request(who, method, url, body, content_type, limits)
+        if response.status == 401 and await self._access.credentials.renew(who):
+            response.close()
+            who = await self._access.credentials.build_headers()
+            response = await self._request(who, method, url, body, content_type, limits)
+        return response
+
+    async def dial_websocket(self, url: str, protocol: str) -> WebSocket:
+        """A WebSocket; pings and the closing are left to the caller. Raises RefusedUpgrade."""
+        who = await self._access.credentials.build_headers()
+        try:
+            return await self._dial(who, url, protocol)
+        except RefusedUpgrade as refusal:
+            if refusal.code != 401 or not await self._access.credentials.renew(who):
+                raise
+        return await self._dial(await self._access.credentials.build_headers(), url, protocol)
+
+    async def _request(
+        self,
+        who: Headers,
+        method: str,
+        url: str,
+        body: Any,
+        content_type: str,
+        limits: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        requests, _ = await self._connect()
+        headers = _build_headers(
+            who, ("Content-Type", content_type), ("Accept", "application/json")
+        )
+        answer = await requests.request(
+            method, url, headers=headers, body=body, _request_timeout=limits
+        )
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def _dial(self, who: Headers, url: str, protocol: str) -> WebSocket:
+        _, streams = await self._connect()
+        return await streams.ws_connect(
+            url,
+            protocols=(protocol,),
+            headers=_build_headers(who),
+            autoping=False,
+            max_msg_size=_MESSAGE_LIMIT,
+            proxy=self._proxy,
+        )
+
+    async def _connect(self) -> tuple[Any, aiohttp.ClientSession]:
+        """The connections to use: others than before where another certificate is to be shown.
+
+        Those from before go on until we close, for whoever still reads from them.
+        """
+        generation = self._access.credentials.certificate_generation
+        if self._connections is None or self._connections[0] != generation:
+            requests = RESTClientObject(await self._configure())
+            self._stack.push_async_callback(requests.close)
+            # Streams get connections of their own, so that many of them never starve requests.
+            streams = await self._stack.enter_async_context(
+                aiohttp.ClientSession(
+                    connector=self._open_connector(limit=0), raise_for_status=_keep_refusal
+                )
+            )
+            self._connections = generation, requests, streams
+        return self._connections[1:]
+
+    async def _configure(self) -> Any:
+        connector = await self._stack.enter_async_context(
+            self._open_connector(limit=_REQUESTS_AT_ONCE)
+        )
+        configuration = Configuration()
+        # The library's own trust would be the system's; what dials is ours.
+        # Left to the environment, aiohttp would also send credentials from ~/.netrc.
+        configuration.client_session_kwargs = {"connector": connector, "trust_env": False}
+        configuration.proxy = self._proxy
+        return configuration
+
+    def _open_connector(self, *, limit: int) -> aiohttp.TCPConnector:
+        proxy = self._access.proxy
+        if not _is_socks(proxy):
+            return aiohttp.TCPConnector(ssl=self._access.trust, limit=limit)
+        # `socks5h` says to let the proxy resolve names; kubectl does so anyway.
+        return ProxyConnector.from_url(
+            str(proxy).replace("socks5h:", "socks5:", 1),
+            rdns=True,
+            ssl=self._access.trust,
+            limit=limit,
+        )
+
+
+def _is_socks(proxy: str | None) -> bool:
+    return proxy is not None and proxy.partition(":")[0].lower() in SOCKS
+
+
+def _build_headers(who: Headers, *others: tuple[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict([("User-Agent", _USER_AGENT), *others, *who])
+
+
+async def _keep_refusal(response: aiohttp.ClientResponse) -> None:
+    """Read the cause before aiohttp throws it away."""
+    if response.status != 101:
+        raise RefusedUpgrade(response.status, await response.read())
