@@ -29,7 +29,7 @@ class ClusterTarget:
     """Trust, credentials, proxy."""
 
 
-async def load_target(
+def load_target(
     kubeconfig: str | None, context: str | None, *, plugin_timeout_s: float = PLUGIN_TIMEOUT_S
 ) -> ClusterTarget:
     """Find the cluster: `kubeconfig`, else $KUBECONFIG, else ~/.kube/config, else the pod's own.

@@ -34,6 +34,6 @@ async def open_cluster(options: ClusterOptions) -> AsyncIterator[Cluster]:
 
     Raises UsageError where the configuration is missing or wrong.
     """
-    target = await load_target(options.kubeconfig, options.context)
+    target = load_target(options.kubeconfig, options.context)
     async with open_api(target) as api:
         yield Cluster(api, options.namespace or target.namespace)

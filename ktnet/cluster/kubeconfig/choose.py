@@ -6,11 +6,14 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ktnet.cluster.kubeconfig.model import Cluster, Kubeconfig, User
+from ktnet.cluster.kubeconfig.execcredential import VERSIONS
+from ktnet.cluster.kubeconfig.model import Cluster, ExecPlugin, Kubeconfig, User
 from ktnet.errors import UsageError
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """Of RFC 1123: what a namespace may be called."""
+
+_MODES = ("Never", "IfAvailable", "Always")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,25 @@ def _check_user(user: User, complain: _Complaint) -> None:
             f"logs in by the auth-provider {user.auth_provider!r}, which ktnet doesn't have",
             hint="use an exec plugin for it, such as `kubectl oidc-login`",
         )
+    if user.exec is not None:
+        _check_plugin(user.exec, complain)
     acting_as = user.impersonation
     if (acting_as.uid or acting_as.groups or acting_as.extra) and not acting_as.user:
         raise complain("has as-uid, as-groups or as-user-extra, but no `as`")
+
+
+def _check_plugin(plugin: ExecPlugin, complain: _Complaint) -> None:
+    if not plugin.command or not plugin.api_version:
+        missing = "apiVersion" if plugin.command else "command"
+        raise complain(f"has an exec plugin without its {missing}")
+    if plugin.api_version not in VERSIONS:
+        raise complain(
+            f"has an exec plugin of {plugin.api_version}; ktnet knows {', '.join(VERSIONS)}"
+        )
+    if plugin.interactive_mode not in _MODES:
+        raise complain(f"has an exec plugin whose interactiveMode is none of {', '.join(_MODES)}")
+    if not all(name for name, _ in plugin.env):
+        raise complain("has an exec plugin with a variable that has no name")
 
 
 class _Complaint:

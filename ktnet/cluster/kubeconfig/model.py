@@ -6,9 +6,7 @@ https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-InteractiveMode = Literal["Never", "IfAvailable", "Always"]
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,8 @@ class ExecPlugin:
     env: tuple[tuple[str, str], ...] = ()
     install_hint: str = ""
     provide_cluster_info: bool = False
-    interactive_mode: InteractiveMode = "IfAvailable"
+    interactive_mode: str = "IfAvailable"
+    """Whether it may talk with the user: one of Never, IfAvailable, Always."""
 
 
 @dataclass(frozen=True, slots=True)

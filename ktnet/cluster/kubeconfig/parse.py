@@ -10,16 +10,16 @@ import binascii
 import json
 import posixpath
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import yaml
 
+from ktnet.cluster.kubeconfig.execcredential import GROUP
 from ktnet.cluster.kubeconfig.model import (
     Cluster,
     Context,
     ExecPlugin,
     Impersonation,
-    InteractiveMode,
     Kubeconfig,
     User,
 )
@@ -27,11 +27,8 @@ from ktnet.errors import UsageError
 
 T = TypeVar("T")
 
-PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
+PLUGIN_EXTENSION = f"{GROUP}/exec"
 """Of a cluster: what it has to say to its users' exec plugins."""
-
-_MODES = ("Never", "IfAvailable", "Always")
-_V1 = "client.authentication.k8s.io/v1"
 
 
 def parse_kubeconfig(data: bytes, path: str) -> Kubeconfig:
@@ -108,25 +105,18 @@ def _parse_user(fields: _Fields) -> User:
 def _parse_plugin(fields: _Fields) -> ExecPlugin:
     version = fields.text("apiVersion")
     mode = fields.text("interactiveMode")
-    if not mode and version != _V1:
-        mode = "IfAvailable"  # what v1beta1 means by silence; v1 wants it said
-    if mode not in _MODES:
-        raise fields.wrong("interactiveMode", "must be Never, IfAvailable or Always")
+    if not mode and version == f"{GROUP}/v1beta1":
+        mode = "IfAvailable"  # what it means by silence; v1 wants it said
     command = fields.text("command")
-    env = [(each.text("name"), each.text("value")) for each in fields.each("env")]
-    if not command or not version:
-        raise fields.wrong("command" if not command else "apiVersion", "is missing")
-    if not all(name for name, _ in env):
-        raise fields.wrong("env", "has a variable without a name")
     return ExecPlugin(
         # A bare name is one of $PATH.
         command=fields.file("command") if "/" in command else command,
         api_version=version,
         args=fields.texts("args"),
-        env=tuple(env),
+        env=tuple((each.text("name"), each.text("value")) for each in fields.each("env")),
         install_hint=fields.text("installHint"),
         provide_cluster_info=fields.flag("provideClusterInfo"),
-        interactive_mode=cast("InteractiveMode", mode),
+        interactive_mode=mode,
     )
 
 

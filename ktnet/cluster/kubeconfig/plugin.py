@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 
 from ktnet.cluster.answers import one_line
 from ktnet.cluster.kubeconfig.execcredential import (
-    VERSIONS,
     ExecCredential,
     build_exec_info,
     parse_exec_credential,
@@ -79,10 +78,6 @@ async def run_plugin(
 
 
 def _is_interactive(plugin: ExecPlugin, name: str) -> bool:
-    if plugin.api_version not in VERSIONS:
-        raise UsageError(
-            f"the exec plugin {name} speaks {plugin.api_version}; ktnet knows {', '.join(VERSIONS)}"
-        )
     terminal = sys.stdin is not None and sys.stdin.isatty()
     if plugin.interactive_mode == "Always" and not terminal:
         raise UsageError(f"the exec plugin {name} needs a terminal, and stdin is none")

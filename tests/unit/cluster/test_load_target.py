@@ -42,7 +42,7 @@ def _bare_environment(monkeypatch, tmp_path):
 
 
 def load(kubeconfig=None, context=None):
-    return asyncio.run(load_target(kubeconfig, context))
+    return load_target(kubeconfig, context)
 
 
 def headers_of(target):
@@ -171,7 +171,7 @@ def test_netrc_has_no_say(kubeconfig, monkeypatch, tmp_path):
         return web.json_response({})
 
     async def main():
-        target = await load_target(kubeconfig, None)
+        target = load_target(kubeconfig, None)
         async with open_http(handler) as plain:
             here = replace(target, server=plain.target.server)
             async with open_api(here) as api:
