@@ -7,8 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from ktnet.cluster.answers import one_line
 from ktnet.cluster.kubeconfig.execcredential import (
@@ -24,6 +25,8 @@ INTERACTIVE_TIMEOUT_S = 300.0
 
 _OUTPUT_LIMIT = 1 << 20
 _COMPLAINT_LIMIT = 64 << 10
+_LAST_WORDS_S = 0.5
+"""For what it has written to be read, once it has ended."""
 _QUOTED = 300
 """Characters of a plugin's last words that are worth a line."""
 
@@ -46,17 +49,19 @@ async def run_plugin(
         authority=authority,
     )
     limit_s = INTERACTIVE_TIMEOUT_S if interactive else timeout_s
-    complaint = bytearray()
+    output, complaint = bytearray(), bytearray()
     try:
         async with (
-            _open_process(plugin, name, info, interactive=interactive) as process,
+            _open_pipe(partial(_keep_first, output)) as (stdout, output_end),
+            _open_pipe(partial(_keep_last, complaint)) as (stderr, complaint_end),
             asyncio.timeout(limit_s),
         ):
-            async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(_read_output(process.stdout))
-                tasks.create_task(_read_complaint(process.stderr, complaint))
-            output = reading.result()
-            code = await process.wait()
+            async with _open_process(
+                plugin, name, info, stdout, stderr, interactive=interactive
+            ) as process:
+                code = await process.wait()
+            # What it started may hold the pipes for longer, such as a daemon that keeps a login.
+            await asyncio.wait([output_end, complaint_end], timeout=_LAST_WORDS_S)
     except TimeoutError:
         raise ClusterUnreachable(
             f"the exec plugin {name} gave no credentials within {limit_s:g} s{_quote(complaint)}",
@@ -68,9 +73,9 @@ async def run_plugin(
             hint="does kubectl work? It asks the same plugin",
         )
     try:
-        if output is None:
+        if len(output) > _OUTPUT_LIMIT:
             raise ValueError("what it printed is too long")  # noqa: TRY301  one message
-        return parse_exec_credential(output, plugin.api_version)
+        return parse_exec_credential(bytes(output), plugin.api_version)
     except ValueError as error:
         raise ClusterUnreachable(
             f"the exec plugin {name} gave no credentials: {error}{_quote(complaint)}"
@@ -86,9 +91,10 @@ def _is_interactive(plugin: ExecPlugin, name: str) -> bool:
 
 @asynccontextmanager
 async def _open_process(
-    plugin: ExecPlugin, name: str, info: str, *, interactive: bool
+    plugin: ExecPlugin, name: str, info: str, stdout: int, stderr: int, *, interactive: bool
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The plugin, running; when the context is left it has ended, with all that it started."""
+    """The plugin, running; where it still does when the context is left, it is ended, and what
+    it has started with it."""
     environment = {**os.environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": info}
     try:
         process = await asyncio.create_subprocess_exec(
@@ -96,8 +102,8 @@ async def _open_process(
             *plugin.args,
             env=environment,
             stdin=None if interactive else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             # Whoever talks with the user has to stay in the terminal's session.
             start_new_session=not interactive,
         )
@@ -107,35 +113,67 @@ async def _open_process(
             f"the exec plugin {plugin.command} can't be started: {why}",
             hint=one_line(plugin.install_hint) or f"is {name} installed, and in $PATH?",
         ) from error
+    finally:
+        os.close(stdout)
+        os.close(stderr)
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            if interactive:
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                if interactive:
+                    process.kill()
+                else:
+                    os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
 
-async def _read_output(stream: asyncio.StreamReader | None) -> bytes | None:
-    """All of it; None where that is too much."""
-    output = bytearray()
-    while stream is not None and (part := await stream.read(1 << 16)):
-        if len(output) <= _OUTPUT_LIMIT:
-            output += part
-    return bytes(output) if len(output) <= _OUTPUT_LIMIT else None
+@asynccontextmanager
+async def _open_pipe(
+    keep: Callable[[bytes], None],
+) -> AsyncIterator[tuple[int, asyncio.Future[None]]]:
+    """A pipe: the end to write to, which the caller closes, and what is done when all was read.
+
+    Not one of asyncio's own for a process: those make its wait() last until they have ended.
+    """
+    ours, theirs = os.pipe()
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: _Reading(keep, end), os.fdopen(ours, "rb", buffering=0)
+    )
+    try:
+        yield theirs, end
+    finally:
+        transport.close()
 
 
-async def _read_complaint(stream: asyncio.StreamReader | None, complaint: bytearray) -> None:
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    while stream is not None and (part := await stream.read(1 << 12)):
-        complaint += part
-        del complaint[:-_COMPLAINT_LIMIT]
-        if watched:
-            with contextlib.suppress(OSError):
-                sys.stderr.buffer.write(part)
-                sys.stderr.buffer.flush()
+class _Reading(asyncio.Protocol):
+    def __init__(self, keep: Callable[[bytes], None], end: asyncio.Future[None]) -> None:
+        self._keep = keep
+        self._end = end
+
+    def data_received(self, data: bytes) -> None:
+        self._keep(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if not self._end.done():
+            self._end.set_result(None)
+
+
+def _keep_first(output: bytearray, data: bytes) -> None:
+    if len(output) <= _OUTPUT_LIMIT:
+        output += data
+
+
+def _keep_last(complaint: bytearray, data: bytes) -> None:
+    complaint += data
+    del complaint[:-_COMPLAINT_LIMIT]
+    if sys.stderr is not None and sys.stderr.isatty():
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(data)
+            sys.stderr.buffer.flush()
 
 
 def _quote(complaint: bytearray) -> str:
