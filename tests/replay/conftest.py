@@ -1,0 +1,56 @@
+"""Replays all recordings once for a test run, and prints the table of what matched."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+from recordings import find_recordings, load_cases
+from replaying import Folder
+from verdicts import build_table
+
+HERE = Path(__file__).parent
+RESULTS = pytest.StashKey[list]()
+SEED = int(os.environ.get("KTNET_REPLAY_SEED") or random.randrange(10**9))
+DRIVERS = sorted(path.stem for path in HERE.glob("folder_*.py"))
+
+
+async def _replay(driver, folder: Folder) -> Folder:
+    async with asyncio.timeout(100):
+        await driver.replay(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def replayed(request):
+    """Gives the replayed folder of a driver's name; replays it when first asked."""
+    recordings = find_recordings()
+    if recordings is None:
+        if os.environ.get("CI"):
+            pytest.fail("the recordings of a real Kubernetes are missing (KTNET_RECORDINGS)")
+        pytest.skip("LEFT OUT: the recordings are not here; name them by KTNET_RECORDINGS")
+    done: dict[str, Folder] = {}
+
+    def replay(name: str) -> Folder:
+        if name not in done:
+            driver = importlib.import_module(name)
+            folder = Folder(driver.FOLDER, load_cases(recordings / driver.FOLDER), SEED)
+            # Known to the table from now on, even if the driver fails half way.
+            done[name] = folder
+            request.config.stash.setdefault(RESULTS, []).append(folder.results)
+            asyncio.run(_replay(driver, folder))
+        return done[name]
+
+    return replay
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    results = config.stash.get(RESULTS, None)
+    if results:
+        terminalreporter.section(f"replayed recordings (KTNET_REPLAY_SEED={SEED})")
+        for line in build_table(sorted(results, key=lambda each: each.folder)):
+            terminalreporter.write_line(line)
