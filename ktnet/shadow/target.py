@@ -65,14 +65,7 @@ def build_failure(error: OSError) -> TargetFailed:
 
 async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> TargetReceiver:
     """Connect to an address, or to the first that answers of a name's. TargetFailed otherwise."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            sock = await _connect_to_any(host, port)
-    except TimeoutError as error:
-        # Also what the kernel's own ETIMEDOUT arrives as.
-        raise TargetFailed(OpenFailure.TIMED_OUT, "ETIMEDOUT") from error
-    except OSError as error:
-        raise build_failure(error) from error
+    sock = await connect_to_any(host, port, timeout_s)
     try:
         transport, target = await asyncio.get_running_loop().create_connection(
             TargetSocket, sock=sock
@@ -86,7 +79,21 @@ async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
     return TargetReceiver(target, transport)
 
 
-async def _connect_to_any(host: str, port: int) -> socket.socket:
+async def connect_to_any(
+    host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
+) -> socket.socket:
+    """A connected socket, non-blocking. TargetFailed where there is none to be had."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _connect_to_first(host, port)
+    except TimeoutError as error:
+        # Also what the kernel's own ETIMEDOUT arrives as.
+        raise TargetFailed(OpenFailure.TIMED_OUT, "ETIMEDOUT") from error
+    except OSError as error:
+        raise build_failure(error) from error
+
+
+async def _connect_to_first(host: str, port: int) -> socket.socket:
     last_error: OSError | None = None
     for family, address in await _resolve(host, port):
         try:

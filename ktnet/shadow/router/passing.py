@@ -1,0 +1,116 @@
+"""A connection that goes to one destination as it is: bytes, both halves' ends, and resets."""
+
+from __future__ import annotations
+
+from ktnet.shadow.router.destinations import Destination
+from ktnet.wire.flow import Flow, OpenFailure
+
+
+class Half:
+    """What one side does, the other is told (a `ktnet.wire.flow.Receiver`)."""
+
+    def __init__(self) -> None:
+        self.flow: Flow | None = None
+        self.other: Half | None = None
+
+    def opened(self, flow: Flow) -> None:
+        """Nothing is owed to anybody yet."""
+        self.flow = flow
+
+    def open_failed(self, _failure: OpenFailure) -> None:
+        """There is no other side: to who came, that is a reset."""
+        if self.other is not None and self.other.flow is not None:
+            self.other.flow.reset()
+
+    def data_received(self, data: bytes) -> None:
+        """Goes on."""
+        if (there := self._there()) is not None:
+            there.write(data)
+
+    def eof_received(self) -> None:
+        """This direction is over, the other may go on."""
+        if (there := self._there()) is not None:
+            there.write_eof()
+
+    def closed(self, *, reset: bool) -> None:
+        """In an orderly way only when both directions are over, so the other is closed as well."""
+        self.flow = None
+        there = self._there()
+        if there is not None and reset:
+            there.reset()
+
+    def pause_writing(self) -> None:
+        """This side takes no more."""
+        if (there := self._there()) is not None:
+            there.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if (there := self._there()) is not None:
+            there.resume_reading()
+
+    def _there(self) -> Flow | None:
+        return self.other.flow if self.other is not None else None
+
+
+def join(one: Flow, two: Flow) -> tuple[Half, Half]:
+    """Both open: from now on each gets what the other sends. Returns the receiver of each."""
+    here, there = Half(), Half()
+    here.flow, there.flow = one, two
+    here.other, there.other = there, here
+    return here, there
+
+
+class Passage(Half):
+    """The client's half of a connection whose other half is yet to be opened."""
+
+    def __init__(self, client: Flow, destination: Destination, peer: tuple[str, int]) -> None:
+        """What the client sends meanwhile waits in the carrier, but for what was read already."""
+        super().__init__()
+        self.flow = client
+        self._early: list[bytes] = []
+        self._ended_early = False
+        far = _Far(self)
+        self.other, far.other = far, self
+        client.pause_reading()
+        self._opening = destination.open(peer, far)
+
+    def data_received(self, data: bytes) -> None:
+        """Early bytes are kept; the client is paused, so they are few."""
+        if self._there() is None:
+            self._early.append(data)
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        """Its end comes behind them."""
+        if self._there() is None:
+            self._ended_early = True
+        else:
+            super().eof_received()
+
+    def closed(self, *, reset: bool) -> None:
+        """The client has gone."""
+        if self._there() is None:
+            self._opening.cancel()
+        super().closed(reset=reset)
+
+    def far_opened(self, flow: Flow) -> None:
+        """Everything may flow."""
+        for data in self._early:
+            flow.write(data)
+        self._early.clear()
+        if self._ended_early:
+            flow.write_eof()
+        if self.flow is not None:
+            self.flow.resume_reading()
+
+
+class _Far(Half):
+    def __init__(self, passage: Passage) -> None:
+        super().__init__()
+        self._passage = passage
+
+    def opened(self, flow: Flow) -> None:
+        super().opened(flow)
+        self._passage.far_opened(flow)
