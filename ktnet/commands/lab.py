@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import IO
+
 import click
 
 _name = click.option("--name", default="default", show_default=True, help="Which lab.")
@@ -89,6 +91,38 @@ def kubeconfig(name: str) -> None:
 
     directory, _ = find_lab(name)
     click.echo(directory.kubeconfig)
+
+
+@lab.command()
+@_name
+@click.option("-n", "--namespace", default="demo", show_default=True, help="Where Roles apply.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.File(),
+    help="A file with Roles or ClusterRoles (YAML), which the user has; can be given again.",
+)
+@click.option("--group", "groups", multiple=True, help="A group of the user; can be given again.")
+@click.option("--certificate", is_flag=True, help="With a client certificate, not a token.")
+@click.argument("user")
+def user(
+    name: str,
+    namespace: str,
+    roles: tuple[IO[str], ...],
+    groups: tuple[str, ...],
+    certificate: bool,
+    user: str,
+) -> None:
+    """Make a user who may do just what ROLE says; prints the path of its kubeconfig."""
+    from ktnet.lab.launch import add_user, parse_roles
+
+    rules = [role for file in roles for role in parse_roles(file.read())]
+    click.echo(
+        add_user(
+            name, user, roles=rules, groups=groups, namespace=namespace, certificate=certificate
+        )
+    )
 
 
 @lab.command()

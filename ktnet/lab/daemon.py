@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from ktnet.errors import KtnetError
+from ktnet.lab.api.accounts import Accounts
 from ktnet.lab.api.authentication import MASTERS, User
 from ktnet.lab.api.server import open_api_server
 from ktnet.lab.api.store import Store
@@ -46,6 +47,7 @@ from ktnet.lab.proxy import Proxy, add_service_network
 from ktnet.lab.residents import end_residents, read_cookie_of
 from ktnet.lab.state import LabDirectory, LabState, LaptopState, identify
 from ktnet.lab.topology import (
+    API_NAMES,
     API_PORT,
     API_SERVICE_ADDRESS,
     DNS_POD_ADDRESS,
@@ -56,6 +58,7 @@ from ktnet.lab.topology import (
     SERVICE_RANGE,
     laptop_address,
 )
+from ktnet.lab.users import Users, build_user_handler
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +109,10 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     token = secrets.token_urlsafe(32)
-    certificates = build_certificates([str(NODE_LAN_ADDRESS), str(API_SERVICE_ADDRESS)])
+    tokens = {token: User(USER, (MASTERS,))}
+    certificates = build_certificates([str(NODE_LAN_ADDRESS), str(API_SERVICE_ADDRESS), *API_NAMES])
     store = Store(service_range=SERVICE_RANGE)
+    accounts = Accounts(store, utc_now)
     fill_store(store, certificates.ca_pem)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -122,7 +127,7 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
             )
             for number in range(1, laptops + 1)
         ]
-        kubelet = Kubelet(store, spawner, machines)
+        kubelet = Kubelet(store, spawner, accounts, machines)
         await enter(
             open_api_server(
                 store,
@@ -130,7 +135,8 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
                 address=str(NODE_LAN_ADDRESS),
                 port=API_PORT,
                 certificates=certificates,
-                tokens={token: User(USER, (MASTERS,))},
+                tokens=tokens,
+                accounts=accounts,
             )
         )
         dns = await enter(open_cluster_dns(store, address=str(DNS_POD_ADDRESS), port=DNS_PORT))
@@ -145,7 +151,18 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
         )
         state = describe_lab(machines)
         write_state(directory, state)
-        handlers = build_handlers(directory, state, store, dns, office, ending)
+        users = Users(
+            store,
+            tokens,
+            certificates,
+            directory.path / "users",
+            lab=directory.name,
+            server=server,
+        )
+        handlers = {
+            **build_handlers(directory, state, store, dns, office, ending),
+            "user": build_user_handler(users),
+        }
         await enter(open_control(directory.socket, handlers))
         async with asyncio.TaskGroup() as tasks:
             running = [

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+from ktnet.lab.launch import add_user
 from ktnet.lab.node.laptop import enter
 
 KTNET = (sys.executable, "-m", "ktnet")
@@ -48,6 +49,34 @@ class Lab:
     def visit(self, url: str) -> dict[str, Any]:
         """One HTTP request from the laptop (see ktnet.lab.visit)."""
         return dict(json.loads(self.run(sys.executable, "-m", "ktnet.lab.visit", url)))
+
+    def user(
+        self,
+        name: str,
+        *rules: dict[str, Any],
+        namespace: str = "demo",
+        groups: Sequence[str] = (),
+        certificate: bool = False,
+    ) -> Path:
+        """The kubeconfig of a user who may do what these rules say in `namespace`, and no more.
+
+        To show that a command needs each of its rights, take away one verb after the other:
+
+            path = lab.user("ada", {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]})
+            lab.run("kubectl", "--kubeconfig", str(path), "get", "pod", "db-0")
+
+        The same name anew has the new rules, and a new token. Rules of the whole cluster: see
+        `ktnet.lab.launch.add_user`, which takes ClusterRoles too.
+        """
+        role = {"kind": "Role", "rules": list(rules)}
+        return add_user(
+            self.name,
+            name,
+            roles=[role] if rules else [],
+            namespace=namespace,
+            groups=groups,
+            certificate=certificate,
+        )
 
     def call(self, function: Callable[..., Any], *arguments: Any, laptop: int = 1) -> Any:
         """Calls a function of an importable module inside the laptop, in a process of its own."""

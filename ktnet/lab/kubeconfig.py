@@ -9,9 +9,28 @@ from pathlib import Path
 USER = "developer"
 
 
-def build_kubeconfig(*, lab: str, server: str, ca_pem: str, token: str) -> str:
-    """A kubeconfig (YAML) with one cluster, one user and one context."""
-    authority = base64.b64encode(ca_pem.encode()).decode()
+def build_kubeconfig(
+    *,
+    lab: str,
+    server: str,
+    ca_pem: str,
+    token: str = "",
+    user: str = USER,
+    certificate_pem: str = "",
+    key_pem: str = "",
+) -> str:
+    """A kubeconfig (YAML) with one cluster, one user and one context.
+
+    The user comes with a token, or with a certificate and its key.
+    """
+    authority = _encode(ca_pem)
+    if token:
+        credentials = f"token: {token}"
+    else:
+        credentials = (
+            f"client-certificate-data: {_encode(certificate_pem)}\n"
+            f"    client-key-data: {_encode(key_pem)}"
+        )
     return f"""\
 apiVersion: v1
 kind: Config
@@ -21,16 +40,20 @@ clusters:
     server: {server}
     certificate-authority-data: {authority}
 users:
-- name: {USER}
+- name: {user}
   user:
-    token: {token}
+    {credentials}
 contexts:
 - name: ktnet-lab-{lab}
   context:
     cluster: ktnet-lab-{lab}
-    user: {USER}
+    user: {user}
 current-context: ktnet-lab-{lab}
 """
+
+
+def _encode(pem: str) -> str:
+    return base64.b64encode(pem.encode()).decode()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -10,11 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ktnet.errors import HostPermissionError, KtnetError, NotFound, UsageError
+import yaml
+
+from ktnet.errors import (
+    HostPermissionError,
+    KtnetError,
+    NotFound,
+    RemoteProtocolError,
+    UsageError,
+)
 from ktnet.lab.control import ask
 from ktnet.lab.node.laptop import enter
 from ktnet.lab.residents import end_residents
@@ -104,6 +113,50 @@ def find_lab(name: str) -> tuple[LabDirectory, LabState]:
     if state is None:
         raise NotFound(f"no lab {name!r} is running", hint=f"ktnet lab up --name {name}")
     return directory, state
+
+
+def parse_roles(text: str) -> list[dict[str, Any]]:
+    """The Roles and ClusterRoles of a YAML file, also those in Lists; raises UsageError."""
+    try:
+        documents = [each for each in yaml.safe_load_all(text) if each is not None]
+    except yaml.YAMLError as error:
+        raise UsageError(f"no YAML: {error}") from error
+    found = []
+    for document in documents:
+        items = document.get("items", [document]) if isinstance(document, dict) else [document]
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise UsageError("a role is an object with `kind` and `rules`")
+        found += items
+    return found
+
+
+def add_user(
+    name: str,
+    user: str,
+    *,
+    roles: Sequence[dict[str, Any]],
+    groups: Sequence[str] = (),
+    namespace: str = "demo",
+    certificate: bool = False,
+) -> Path:
+    """The kubeconfig of a new user of a running lab, who has these Roles and no other right.
+
+    Raises NotFound where there is no such lab, UsageError where it refuses.
+    """
+    require_root()
+    directory, _ = find_lab(name)
+    request = {
+        "do": "user",
+        "user": user,
+        "roles": list(roles),
+        "groups": list(groups),
+        "namespace": namespace,
+        "certificate": certificate,
+    }
+    try:
+        return Path(ask(directory.socket, request))
+    except RemoteProtocolError as error:
+        raise UsageError(error.message) from error
 
 
 def run_in_laptop(name: str, number: int, command: list[str]) -> NoReturn:

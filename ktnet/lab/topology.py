@@ -30,6 +30,13 @@ DNS_POD_ADDRESS = IPv4Address("10.244.0.2")
 
 SERVICE_RANGE = IPv4Network("10.96.0.0/16")
 API_SERVICE_ADDRESS = IPv4Address("10.96.0.1")
+API_NAMES = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    f"kubernetes.default.svc.{CLUSTER_DOMAIN}",
+)
+"""As which pods know the API server: its certificate is for these too."""
 DNS_SERVICE_ADDRESS = IPv4Address("10.96.0.10")
 
 API_PORT = 6443

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from ktnet.lab.api.accounts import Accounts
 from ktnet.lab.api.errors import ApiError
 from ktnet.lab.api.store import Store
 from ktnet.lab.node.kubelet import Kubelet, run_kubelet
@@ -82,7 +84,8 @@ async def open_scene(directory: Path) -> AsyncIterator["NodeScene"]:
         open_spawner(directory) as spawner,
         open_laptop(spawner, "laptop-1", LAPTOP_ADDRESS, directory) as laptop,
     ):
-        kubelet = Kubelet(store, spawner, [laptop])
+        accounts = Accounts(store, lambda: datetime.now(UTC))
+        kubelet = Kubelet(store, spawner, accounts, [laptop])
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(run_kubelet(store, kubelet))
             yield NodeScene(store, kubelet, laptop)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from ktnet.lab.api.accounts import AUDIENCE, Accounts
 from ktnet.lab.api.errors import ApiError
 from ktnet.lab.api.store import Store
 from ktnet.lab.node.addresses import PodAddresses
@@ -18,6 +19,7 @@ from ktnet.lab.node.laptop import Laptop
 from ktnet.lab.node.log import ContainerLog
 from ktnet.lab.node.network import open_shared_links
 from ktnet.lab.node.pod import Node, PodWorker
+from ktnet.lab.node.refusal import Refusal
 from ktnet.lab.node.spawner import Spawner
 from ktnet.lab.node.syscalls import MS_NODEV, MS_NOSUID, mount, unmount
 from ktnet.lab.topology import NODE_NAME
@@ -30,9 +32,17 @@ FINISHED = ("Succeeded", "Failed")
 class Kubelet:
     """The pods that run here; `run_kubelet` keeps them, the API server asks about them."""
 
-    def __init__(self, store: Store, spawner: Spawner, laptops: Sequence[Laptop] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        spawner: Spawner,
+        accounts: Accounts,
+        laptops: Sequence[Laptop] = (),
+    ) -> None:
+        """`accounts` issues the pods' tokens."""
         self.images = list_images()
         self._store = store
+        self._accounts = accounts
         self._spawner = spawner
         self._laptops = laptops
         self._workers: dict[str, PodWorker] = {}
@@ -93,6 +103,7 @@ class Kubelet:
                     directory=directory,
                     direct=DirectPaths(self._laptops),
                     find=self._get,
+                    issue_token=self._issue_token,
                     list_services=self._list_services,
                     read=self._read,
                     write_status=self._write_status,
@@ -136,6 +147,16 @@ class Kubelet:
             return self._store.get(plural, namespace, name)
         except ApiError:
             return None
+
+    def _issue_token(self, pod: Obj, audiences: list[str], lifetime_s: int) -> str:
+        namespace, name = pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"]
+        account = self._get("serviceaccounts", namespace, name)
+        if account is None:
+            raise Refusal(
+                "FailedMount",
+                f'failed to fetch token: serviceaccounts "{name}" not found',
+            )
+        return self._accounts.issue(account, audiences or [AUDIENCE], lifetime_s, pod)
 
     def _list_services(self, namespace: str) -> list[Obj]:
         """Those that pods of a namespace know by variables: its own, and the API server's."""

@@ -31,6 +31,7 @@ from ktnet.lab.node.status import (
     build_rejected_status,
     format_time,
 )
+from ktnet.lab.node.tokens import IssueToken
 from ktnet.lab.node.volumes import Volumes
 
 Obj = dict[str, Any]
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 
 LEAST_GRACE_S = 1.0
 """A kubelet gives this much even to a pod that was deleted without grace."""
+
+RENEW_RETRY_S = 10.0
+"""Until a token that could not be renewed is asked for again."""
 
 RETRY_S = 2.0
 """Until a sandbox or a volume that could not be made is tried again."""
@@ -55,6 +59,7 @@ class Node:
     """Of all volumes; in memory."""
     direct: DirectPaths
     find: Find
+    issue_token: IssueToken
     list_services: Callable[[str], list[Obj]]
     read: Callable[[Obj], Obj | None]
     """The API server's newest object of this pod; None where it is gone."""
@@ -94,6 +99,7 @@ class PodWorker:
         }
         self._facts.containers = [each.facts for each in self.containers.values()]
         self._volumes = Volumes(node.directory / meta["uid"])
+        self._tokens_last_s: float | None = None
 
     def update(self, pod: Obj) -> None:
         """The object has changed: perhaps it is to be deleted now, or sooner than before."""
@@ -146,6 +152,7 @@ class PodWorker:
                 try:
                     sandbox = await stack.enter_async_context(self._make_sandbox(address))
                     self._volumes.fill(self.pod, self._node.find)
+                    self._write_tokens()
                 except (Refusal, HostNetworkError, OSError) as error:
                     self._complain(error)
                     await self._pause()
@@ -170,12 +177,27 @@ class PodWorker:
             direct = self._node.direct.opened(self.pod, sandbox.address)
             async with direct, asyncio.TaskGroup() as tasks:
                 ending = tasks.create_task(self._end_when_ordered())
+                renewing = tasks.create_task(self._renew_tokens())
                 async with asyncio.TaskGroup() as running:
                     for container in self.containers.values():
                         running.create_task(container.run(sandbox))
                 ending.cancel()
+                renewing.cancel()
         finally:
             self.sandbox = None
+
+    async def _renew_tokens(self) -> None:
+        """Goes on while the pod runs; the account may be gone for a while, or for good."""
+        while self._tokens_last_s is not None:
+            await asyncio.sleep(self._tokens_last_s)
+            try:
+                self._write_tokens()
+            except Refusal as error:
+                self._complain(error)
+                self._tokens_last_s = RENEW_RETRY_S
+
+    def _write_tokens(self) -> None:
+        self._tokens_last_s = self._volumes.write_tokens(self.pod, self._node.issue_token)
 
     async def _end_when_ordered(self) -> None:
         """SIGTERM with the order, SIGKILL when the grace is over."""

@@ -10,6 +10,7 @@ from typing import Any
 from ktnet.lab.node.environment import Find, find_content, read_field
 from ktnet.lab.node.launch import Entry
 from ktnet.lab.node.refusal import config_error
+from ktnet.lab.node.tokens import IssueToken, list_token_files, write_token
 
 Obj = dict[str, Any]
 
@@ -40,6 +41,18 @@ class Volumes:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
                 file.chmod(mode)
+
+    def write_tokens(self, pod: Obj, issue: IssueToken) -> float | None:
+        """Writes all tokens anew; the seconds until they have to be again (None: there are none).
+
+        Raises Refusal where one can't be had.
+        """
+        renewals = []
+        for wanted in list_token_files(pod):
+            file = find_inside(self._directory / wanted.volume, wanted.path)
+            write_token(file, issue(pod, list(wanted.audiences), wanted.lifetime_s), wanted)
+            renewals.append(wanted.renewed_after_s)
+        return min(renewals, default=None)
 
     def list_mounts(self, pod: Obj, container: Obj) -> Iterator[Entry]:
         """What a container sees of them."""
@@ -84,7 +97,7 @@ def find_inside(directory: Path, path: str) -> Path:
 def list_volume_files(volume: Obj, pod: Obj, find: Find) -> Iterator[tuple[str, bytes, int]]:
     """(relative path, content, mode) of each file of a volume that comes from the API.
 
-    A `serviceAccountToken` gives no file: the lab issues none.
+    All but tokens, which `write_tokens` makes, again and again.
     """
     for kind in ("configMap", "secret", "downwardAPI"):
         if kind in volume:
