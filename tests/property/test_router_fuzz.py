@@ -13,11 +13,11 @@ import h11
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ktnet.shadow.router.heads import BadMessage, find_head_end, parse_request_head
 from ktnet.shadow.router.http1 import Http1Connection
 from ktnet.shadow.router.http2 import Http2Connection
 from ktnet.shadow.router.sniff import HTTP2_PREFACE
 from ktnet.shadow.router.table import Table
+from ktnet.wire.http1 import BadMessage, find_head_end, parse_request_head
 
 PARTS = st.lists(
     st.sampled_from(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import httptools
 
-from ktnet.shadow.router.heads import BadMessage, Framing, RequestHead, ResponseHead
+from ktnet.wire.http1 import BadMessage, Framing, RequestHead, ResponseHead
 
 
 class Body(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from ktnet.shadow.socketflow import SocketOpening
+from ktnet.shadow.dialling import SocketOpening
 from ktnet.wire.flow import Flow, OpenFailure, Opening, Receiver
 
 CallLater = Callable[[float, Callable[[], object]], object]

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 
 from ktnet.shadow.router.bodies import Body, open_body
 from ktnet.shadow.router.destinations import LINGER_S, CallLater, Destination, Routes
-from ktnet.shadow.router.heads import (
+from ktnet.shadow.router.http1_upstream import Upstream
+from ktnet.stream.joining import Half, join
+from ktnet.wire.flow import Flow, OpenFailure, Opening
+from ktnet.wire.http1 import (
     BadMessage,
     Framing,
     RequestHead,
@@ -28,9 +31,6 @@ from ktnet.shadow.router.heads import (
     parse_request_head,
     split_list,
 )
-from ktnet.shadow.router.http1_upstream import Upstream
-from ktnet.shadow.router.passing import Half, join
-from ktnet.wire.flow import Flow, OpenFailure, Opening
 
 REPEATABLE = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE")
 """May be sent again where a kept connection turns out to have been closed (RFC 9110 9.2.2)."""

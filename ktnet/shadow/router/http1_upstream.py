@@ -6,15 +6,15 @@ from typing import Protocol
 
 from ktnet.shadow.router.bodies import Body, open_body
 from ktnet.shadow.router.destinations import LINGER_S, CallLater, Destination
-from ktnet.shadow.router.heads import (
+from ktnet.stream.joining import Half
+from ktnet.wire.flow import Flow, OpenFailure, Opening
+from ktnet.wire.http1 import (
     BadMessage,
     RequestHead,
     ResponseHead,
     find_head_end,
     parse_response_head,
 )
-from ktnet.shadow.router.passing import Half
-from ktnet.wire.flow import Flow, OpenFailure, Opening
 
 
 class ClientSide(Protocol):

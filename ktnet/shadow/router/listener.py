@@ -6,13 +6,14 @@ import asyncio
 import enum
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from ktnet.shadow.router.destinations import Routes
 from ktnet.shadow.router.http1 import Http1Connection
 from ktnet.shadow.router.http2 import Http2Connection
-from ktnet.shadow.router.passing import Passage
 from ktnet.shadow.router.sniff import Spoken, sniff
-from ktnet.shadow.socketflow import SocketFlow
+from ktnet.stream.joining import Passage
+from ktnet.stream.socketflow import SocketFlow
 from ktnet.wire.flow import Receiver
 
 SILENCE_S = 0.2
@@ -144,7 +145,7 @@ class Client(SocketFlow):
         elif spoken is Spoken.HTTP2:
             receiver = Http2Connection(self, self._routes, self.peer, call_later)
         else:
-            receiver = Passage(self, self._routes.origin, self.peer)
+            receiver = Passage(self, partial(self._routes.origin.open, self.peer))
         self.receiver = receiver
         if self._draining:
             self.drain()

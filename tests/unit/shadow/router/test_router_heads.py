@@ -4,7 +4,9 @@ import pytest
 
 from ktnet.shadow.router.bodies import open_body
 from ktnet.shadow.router.goaway import Goaway, GoawayFilter, build_goaway
-from ktnet.shadow.router.heads import (
+from ktnet.shadow.router.marks import find_marked
+from ktnet.shadow.router.sniff import HTTP2_PREFACE, Spoken, sniff
+from ktnet.wire.http1 import (
     BadMessage,
     Framing,
     build_closing,
@@ -12,8 +14,6 @@ from ktnet.shadow.router.heads import (
     parse_request_head,
     parse_response_head,
 )
-from ktnet.shadow.router.marks import find_marked
-from ktnet.shadow.router.sniff import HTTP2_PREFACE, Spoken, sniff
 
 REFUSED = {
     "RFC 9112 2.2: bare LF": b"GET / HTTP/1.1\nHost: a\n\n",

@@ -1,9 +1,13 @@
-"""A connection that goes to one destination as it is: bytes, both halves' ends, and resets."""
+"""Two flows as one connection: bytes, both halves' ends, pressure and resets go through."""
 
 from __future__ import annotations
 
-from ktnet.shadow.router.destinations import Destination
-from ktnet.wire.flow import Flow, OpenFailure
+from collections.abc import Callable
+
+from ktnet.wire.flow import Flow, OpenFailure, Opening, Receiver
+
+Open = Callable[[Receiver], Opening]
+"""Begins to open a connection for this receiver."""
 
 
 class Half:
@@ -64,7 +68,7 @@ def join(one: Flow, two: Flow) -> tuple[Half, Half]:
 class Passage(Half):
     """The client's half of a connection whose other half is yet to be opened."""
 
-    def __init__(self, client: Flow, destination: Destination, peer: tuple[str, int]) -> None:
+    def __init__(self, client: Flow, open_far: Open) -> None:
         """What the client sends meanwhile waits in the carrier, but for what was read already."""
         super().__init__()
         self.flow = client
@@ -73,7 +77,7 @@ class Passage(Half):
         far = _Far(self)
         self.other, far.other = far, self
         client.pause_reading()
-        self._opening = destination.open(peer, far)
+        self._opening = open_far(far)
 
     def data_received(self, data: bytes) -> None:
         """Early bytes are kept; the client is paused, so they are few."""

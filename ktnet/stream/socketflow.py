@@ -1,4 +1,4 @@
-"""A TCP socket of the pod as a flow (`ktnet.wire.flow`): accepted from a client, or dialled."""
+"""A TCP socket as a flow (`ktnet.wire.flow`): accepted from a client, or dialled."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import contextlib
 import socket
 import struct
 
-from ktnet.shadow.target import WRITE_BUFFER_BYTES, TargetFailed, build_failure, connect_to_any
 from ktnet.wire.flow import Receiver
+
+WRITE_BUFFER_BYTES = 256 * 1024
+"""Unsent bytes at which the near side is asked to wait."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 
@@ -108,31 +110,3 @@ class SocketFlow(asyncio.Protocol):
     def _close_if_both_ended(self) -> None:
         if self._eof_sent and self._eof_received and self._transport is not None:
             self._transport.close()  # sends what is left first
-
-
-class SocketOpening:
-    """Dials one target for one receiver (a `ktnet.wire.flow.Opening`)."""
-
-    def __init__(self, host: str, port: int, receiver: Receiver, tasks: asyncio.TaskGroup) -> None:
-        self._receiver = receiver
-        self._task = tasks.create_task(self._dial(host, port))
-
-    def cancel(self) -> None:
-        """Give up."""
-        self._task.cancel()
-
-    async def _dial(self, host: str, port: int) -> None:
-        flow = SocketFlow(self._receiver)
-        try:
-            sock = await connect_to_any(host, port)
-        except TargetFailed as error:
-            self._receiver.open_failed(error.failure)
-            return
-        try:
-            await asyncio.get_running_loop().create_connection(lambda: flow, sock=sock)
-        except OSError as error:
-            sock.close()
-            self._receiver.open_failed(build_failure(error).failure)
-        except BaseException:
-            sock.close()
-            raise
