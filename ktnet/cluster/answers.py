@@ -92,7 +92,7 @@ def build_error(status: Status, verb: str, resource: str, namespace: str | None)
             error = Forbidden(
                 f"not allowed to {(match and match['verb']) or verb} {resource} {scope}"
                 + (f": {status.message}" if status.message else ""),
-                hint="the README has the Role that ktnet needs",
+                hint="docs/rights.md has the Role that ktnet needs",
             )
         case 404:
             error = NotFound(f"{said} ({scope})")

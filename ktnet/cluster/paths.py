@@ -16,9 +16,17 @@ _GROUPS = {
     "jobs": "/apis/batch/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     "servicecidrs": "/apis/networking.k8s.io/v1",
+    "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",
+    "selfsubjectrulesreviews": "/apis/authorization.k8s.io/v1",
 }
 
 Query = Mapping[str, str | int]
+
+
+def find_group(plural: str) -> str:
+    """The API group of a kind; empty for the core."""
+    _, top, *rest = _GROUPS[plural].split("/")
+    return rest[0] if top == "apis" else ""
 
 
 def build_path(

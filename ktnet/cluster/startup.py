@@ -32,7 +32,7 @@ async def wait_for_pod(
     pods = _PodMirror(on_progress)
     try:
         async with asyncio.timeout(timeout_s), open_tasks() as tasks:
-            tasks.create_task(_watch_events(api, namespace, job_uid))
+            tasks.create_task(_watch_events(api, namespace, job_uid, on_progress))
             listing = await api.list_all("pods", namespace=namespace, labels=labels)
             pods.replace(listing["items"])
             version = version_of(listing)
@@ -47,7 +47,9 @@ async def wait_for_pod(
         ) from None
 
 
-async def _watch_events(api: Api, namespace: str, job_uid: str) -> None:
+async def _watch_events(
+    api: Api, namespace: str, job_uid: str, on_progress: Callable[[str], None]
+) -> None:
     """What the Job controller complains of; the right to see Events is welcome, not needed."""
     fields = {"involvedObject.uid": job_uid}
     try:
@@ -57,7 +59,10 @@ async def _watch_events(api: Api, namespace: str, job_uid: str) -> None:
         version = version_of(listing)
         await run_informer(api, "events", version, events, namespace=namespace, fields=fields)
     except Forbidden:
-        return
+        on_progress(
+            f"no right to list events in namespace {namespace}: if the cluster does not admit the "
+            "shadow, the reason is not shown"
+        )
 
 
 class _PodMirror:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+from ktnet.cluster.review import require_rights
+from ktnet.cluster.rights import list_required
 from ktnet.cluster.session import ShadowSession, ShadowSpec, open_shadow_session
 from ktnet.errors import HostKeyMismatch
 from ktnet.link.connection import Link, open_link
@@ -85,6 +87,8 @@ async def open_tunnel(cluster: Cluster, spec: ShadowSpec, report: Report) -> Asy
 
     Raises a KtnetError that says which part failed, everything undone.
     """
+    needed = list_required("connect", port_forward=spec.via == "port-forward")
+    await require_rights(cluster.api, cluster.namespace, needed)
     async with AsyncExitStack() as parts:
         key, public_key = new_client_key()
         spec = replace(spec, authorized_key=public_key)

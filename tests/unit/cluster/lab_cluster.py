@@ -13,6 +13,7 @@ from forward_peer import target_of
 
 from ktnet.cluster.api import Api, open_api
 from ktnet.lab.api.authentication import User
+from ktnet.lab.api.authorization import Attributes
 from ktnet.lab.api.errors import ApiError
 from ktnet.lab.api.metadata import utc_now
 from ktnet.lab.api.rbac.authorizer import Rbac
@@ -127,6 +128,8 @@ class Cluster:
     """(verb, "resource" or "resource/subresource") that nobody may."""
     asked: asyncio.Event
     """Set by each request."""
+    wanted: set[Attributes]
+    """What has been asked for, whether it was allowed or not."""
 
     async def until_asked(self, count: int) -> None:
         """Wait until there have been so many requests."""
@@ -155,12 +158,13 @@ async def open_cluster(*, nodes: int = 1) -> AsyncIterator[Cluster]:
         store.create("nodes", None, node)
         status = {"conditions": [{"type": "Ready", "status": "True"}]}
         store.patch("nodes", None, f"node-{number}", {"status": status}, subresource="status")
-    kubelet, denied, asked = Kubelet(store), set(), asyncio.Event()
+    kubelet, denied, asked, seen = Kubelet(store), set(), asyncio.Event(), set()
     tokens = {TOKEN: User("dev", ("system:masters",))}
     certificates, rbac = build_certificates(["127.0.0.1"]), Rbac(store)
 
     def authorize(user, wanted):
         asked.set()
+        seen.add(wanted)
         resource = f"{wanted.resource}/{wanted.subresource}".rstrip("/")
         return (wanted.verb, resource) not in denied and rbac(user, wanted)
 
@@ -185,4 +189,25 @@ async def open_cluster(*, nodes: int = 1) -> AsyncIterator[Cluster]:
         tasks.create_task(kubelet.run())
         target = target_of(server.url, TOKEN, ca_pem=certificates.ca_pem)
         async with open_api(target) as api:
-            yield Cluster(store, kubelet, server, api, tokens, denied, asked)
+            yield Cluster(store, kubelet, server, api, tokens, denied, asked, seen)
+
+
+@asynccontextmanager
+async def open_limited_api(cluster: Cluster, rules, cluster_rules=()) -> AsyncIterator[Api]:
+    """An Api as somebody with these rules in `demo` and, by a ClusterRole, in all namespaces."""
+    name = f"limited-{len(cluster.tokens)}"
+    cluster.tokens[name] = User(name, ())
+    for kind, namespace, given in (("Role", "demo", rules), ("ClusterRole", None, cluster_rules)):
+        plural = kind.lower()
+        cluster.store.create(
+            f"{plural}s", namespace, {"metadata": {"name": name}, "rules": list(given)}
+        )
+        binding = {
+            "metadata": {"name": name},
+            "roleRef": {"kind": kind, "name": name},
+            "subjects": [{"kind": "User", "name": name}],
+        }
+        cluster.store.create(f"{plural}bindings", namespace, binding)
+    target = target_of(cluster.server.url, name, ca_pem=cluster.server.certificates.ca_pem)
+    async with open_api(target) as api:
+        yield api
