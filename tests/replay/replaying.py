@@ -21,7 +21,7 @@ from renaming import Renamer
 from verdicts import DECLINED, Results, Verdict, judge
 
 from ktnet.lab.api.authentication import MASTERS, User
-from ktnet.lab.api.authorization import Authorizer, allow_by_group
+from ktnet.lab.api.authorization import Authorizer
 from ktnet.lab.api.resources import RESOURCES
 from ktnet.lab.api.server import open_api_server
 from ktnet.lab.api.store import Store
@@ -65,7 +65,7 @@ class Folder:
         store: Store | None = None,
         *,
         runtime: Any = None,
-        authorize: Authorizer = allow_by_group,
+        authorize: Authorizer | None = None,
         tokens: dict[str, User] | None = None,
     ) -> AsyncIterator[Lab]:
         """An API server on loopback, by default with an empty store and no pods."""
