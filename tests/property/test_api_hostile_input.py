@@ -37,6 +37,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 STORED = [each.plural for each in RESOURCES if each.stored]
+NAMESPACED = {each.plural: each.namespaced for each in RESOURCES}
 
 
 def refused_or_done(call, *args, **kwargs):
@@ -61,7 +62,7 @@ def build_full_store():
 @given(st.sampled_from(STORED), st.dictionaries(st.text(max_size=3), JSON, max_size=2), JSON, JSON)
 def test_no_object_breaks_the_store(plural, extra, spec, meta):
     store = build_full_store()
-    namespace = "n" if plural not in {"namespaces", "nodes", "servicecidrs"} else None
+    namespace = "n" if NAMESPACED[plural] else None
     obj = {**extra, "spec": spec, "metadata": meta if meta is not None else {"name": "x"}}
     refused_or_done(store.create, plural, namespace, obj)
     refused_or_done(store.create, plural, namespace, {**obj, "metadata": {"name": "x"}})

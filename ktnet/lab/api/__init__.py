@@ -11,9 +11,11 @@ answers those who ask beforehand), then one of
   `websocket`; `runtime` is what all three need of a kubelet;
 - `discovery`.
 
-An object meets, in this order: `store`, `shapes` (JSON types), `metadata`, its kind's rules in
+An object meets, in this order: `store`, `shapecheck` (JSON types, from the
+tables in `shapes`), `metadata`, its kind's rules in
 `strategies`, `admission` (what depends on other objects), `validation`, `allocation` (ClusterIPs
 and node ports), `deletion`, and `history`, from which every watch is fed; `watch` is the one that
-controllers use. `resources` is the table of all that is served; `errors`, `fieldcheck`, `names`,
+controllers use. `resources` is the table of what is served from the start, `catalog` adds what
+CustomResourceDefinitions define; `errors`, `fieldcheck`, `names`,
 `selectors`, `patch`, `strategic` and `scale` serve all of them.
 """

@@ -53,12 +53,12 @@ def choose_form(accept: str) -> str:
     raise ApiError(406, "NotAcceptable", _NOT_ACCEPTABLE, {})
 
 
-def parse_patch_kind(content_type: str) -> str:
-    """merge, json or strategic; raises ApiError 415 or 501."""
+def parse_patch_kind(content_type: str, *, custom: bool) -> str:
+    """merge, json or strategic (not for custom resources); raises ApiError 415 or 501."""
     media = content_type.partition(";")[0].strip()
     if media == "application/apply-patch+yaml":
         raise not_supported("server-side apply")
-    if media not in PATCH_KINDS:
+    if media not in PATCH_KINDS or (custom and PATCH_KINDS[media] == "strategic"):
         raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     return PATCH_KINDS[media]
 

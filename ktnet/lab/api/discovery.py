@@ -9,8 +9,9 @@ import hashlib
 import json
 from typing import Any
 
+from ktnet.lab.api.catalog import Catalog
 from ktnet.lab.api.errors import Obj
-from ktnet.lab.api.resources import GROUPS, Resource, Subresource, list_group
+from ktnet.lab.api.resources import Resource, Subresource
 
 VERSION: Obj = {
     "major": "1",
@@ -33,7 +34,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 
 
-def build_document(path: str, server: str) -> Obj | None:
+def build_document(catalog: Catalog, path: str, server: str) -> Obj | None:
     """The legacy document at that path, None where there is none; `server` is "host:port"."""
     document: Obj | None = None
     match path.strip("/").split("/"):
@@ -44,22 +45,24 @@ def build_document(path: str, server: str) -> Obj | None:
             document = {"kind": "APIVersions", "versions": ["v1"]}
             document["serverAddressByClientCIDRs"] = [reached]
         case ["api", "v1"]:
-            document = _resource_list("", "v1")
+            document = _resource_list(catalog, "", "v1")
         case ["apis"]:
-            groups = [_group(name) for name in GROUPS]
+            groups = [_group(*group) for group in catalog.groups().items()]
             document = {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-        case ["apis", group] if group in GROUPS:
-            document = {"kind": "APIGroup", "apiVersion": "v1", **_group(group)}
-        case ["apis", group, "v1"] if group in GROUPS:
-            document = _resource_list(group, "v1")
+        case ["apis", group] if group in catalog.groups():
+            versions = catalog.groups()[group]
+            document = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
+        case ["apis", group, version] if catalog.list_group(group, version):
+            document = _resource_list(catalog, group, version)
         case [""]:
-            document = {"paths": _list_paths()}
+            document = {"paths": _list_paths(catalog)}
     return document
 
 
-def build_aggregated(path: str) -> Obj | None:
+def build_aggregated(catalog: Catalog, path: str) -> Obj | None:
     """The aggregated document at /api or /apis."""
-    groups = {"/api": ("",), "/apis": GROUPS}.get(path.rstrip("/"))
+    by_path = {"/api": {"": ["v1"]}, "/apis": catalog.groups()}
+    groups = by_path.get(path.rstrip("/"))
     if groups is None:
         return None
     return {
@@ -71,13 +74,14 @@ def build_aggregated(path: str) -> Obj | None:
                 "metadata": {"name": group} if group else {},
                 "versions": [
                     {
-                        "version": "v1",
-                        "resources": [_discovered(each) for each in list_group(group, "v1")],
+                        "version": version,
+                        "resources": [_discovered(r) for r in catalog.list_group(group, version)],
                         "freshness": "Current",
                     }
+                    for version in versions
                 ],
             }
-            for group in groups
+            for group, versions in groups.items()
         ],
     }
 
@@ -95,14 +99,14 @@ def build_etag(document: Obj) -> str:
     return f'"{hashlib.sha512(text.encode()).hexdigest().upper()}"'
 
 
-def _group(name: str) -> Obj:
-    version = {"groupVersion": f"{name}/v1", "version": "v1"}
-    return {"name": name, "versions": [version], "preferredVersion": version}
+def _group(name: str, versions: list[str]) -> Obj:
+    listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
-def _resource_list(group: str, version: str) -> Obj:
+def _resource_list(catalog: Catalog, group: str, version: str) -> Obj:
     entries: list[Obj] = []
-    for resource in list_group(group, version):
+    for resource in catalog.list_group(group, version):
         entry: Obj = {
             "name": resource.plural,
             "singularName": resource.singular_name,
@@ -165,6 +169,10 @@ def _discovered(resource: Resource) -> Obj:
     return entry
 
 
-def _list_paths() -> list[str]:
-    groups = [path for name in sorted(GROUPS) for path in (f"/apis/{name}", f"/apis/{name}/v1")]
+def _list_paths(catalog: Catalog) -> list[str]:
+    groups = [
+        path
+        for name, versions in catalog.groups().items()
+        for path in (f"/apis/{name}", *(f"/apis/{name}/{version}" for version in versions))
+    ]
     return sorted(["/api", "/api/v1", "/apis", *groups, *HEALTH_PATHS, "/version"])

@@ -62,7 +62,7 @@ def build_list(resource: Resource, objects: list[Obj], options: ListOptions, ver
         "kind": f"{resource.kind}List",
         "apiVersion": resource.api_version,
         "metadata": meta,
-        "items": [_as_item(obj) for obj in page],
+        "items": [_as_item(resource, obj) for obj in page],
     }
 
 
@@ -72,7 +72,10 @@ def place_key(obj: Obj) -> str:
     return f"{meta.get('namespace', '')}/{meta['name']}"
 
 
-def _as_item(obj: Obj) -> Obj:
+def _as_item(resource: Resource, obj: Obj) -> Obj:
+    if resource.custom:
+        # Custom resources have no Go type, so each of them has to say what it is.
+        return {**obj, "apiVersion": resource.api_version}
     return {key: value for key, value in obj.items() if key not in {"kind", "apiVersion"}}
 
 

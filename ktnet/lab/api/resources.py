@@ -1,4 +1,4 @@
-"""The table of everything that the lab's API server serves. Pure.
+"""The table of everything that the lab's API server serves from the start. Pure.
 
 Names, verbs and subresources are those of a real API server's discovery documents; what is not
 in this table is answered by 404, what is in it but not built by 501.
@@ -43,6 +43,13 @@ class Resource:
     """What a Warning header says whenever it is used."""
     stored: bool = True
     """False for questions that are answered and forgotten."""
+    custom: bool = False
+    """Added by a CustomResourceDefinition."""
+
+    @property
+    def key(self) -> str:
+        """By which all its versions are stored: the plural name, unless a user chose that."""
+        return f"{self.plural}.{self.group}" if self.custom else self.plural
 
     @property
     def api_version(self) -> str:
@@ -101,6 +108,7 @@ RESOURCES: tuple[Resource, ...] = (
             _STATUS,
         ),
     ),
+    Resource("resourcequotas", "ResourceQuota", short_names=("quota",), subresources=(_STATUS,)),
     Resource("secrets", "Secret"),
     Resource(
         "serviceaccounts",
@@ -119,6 +127,7 @@ RESOURCES: tuple[Resource, ...] = (
         categories=("all",),
         subresources=(_STATUS,),
     ),
+    Resource("controllerrevisions", "ControllerRevision", group="apps"),
     Resource(
         "deployments",
         "Deployment",
@@ -135,6 +144,14 @@ RESOURCES: tuple[Resource, ...] = (
         categories=("all",),
         subresources=(_SCALE, _STATUS),
     ),
+    Resource(
+        "statefulsets",
+        "StatefulSet",
+        group="apps",
+        short_names=("sts",),
+        categories=("all",),
+        subresources=(_SCALE, _STATUS),
+    ),
     _review("selfsubjectreviews", "SelfSubjectReview", "authentication.k8s.io"),
     _review("tokenreviews", "TokenReview", "authentication.k8s.io"),
     _review(
@@ -146,12 +163,51 @@ RESOURCES: tuple[Resource, ...] = (
     _review("selfsubjectaccessreviews", "SelfSubjectAccessReview", "authorization.k8s.io"),
     _review("selfsubjectrulesreviews", "SelfSubjectRulesReview", "authorization.k8s.io"),
     _review("subjectaccessreviews", "SubjectAccessReview", "authorization.k8s.io"),
+    Resource(
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        group="autoscaling",
+        version="v2",
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=(_STATUS,),
+    ),
     Resource("jobs", "Job", group="batch", categories=("all",), subresources=(_STATUS,)),
+    Resource(
+        "ingresses",
+        "Ingress",
+        group="networking.k8s.io",
+        short_names=("ing",),
+        subresources=(_STATUS,),
+    ),
+    Resource(
+        "ipaddresses",
+        "IPAddress",
+        group="networking.k8s.io",
+        namespaced=False,
+        short_names=("ip",),
+    ),
     Resource(
         "servicecidrs",
         "ServiceCIDR",
         group="networking.k8s.io",
         namespaced=False,
+        subresources=(_STATUS,),
+    ),
+    Resource(
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        group="policy",
+        short_names=("pdb",),
+        subresources=(_STATUS,),
+    ),
+    Resource(
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        group="apiextensions.k8s.io",
+        namespaced=False,
+        short_names=("crd", "crds"),
+        categories=("api-extensions",),
         subresources=(_STATUS,),
     ),
     Resource("clusterrolebindings", "ClusterRoleBinding", group=RBAC, namespaced=False),
@@ -161,25 +217,4 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("leases", "Lease", group="coordination.k8s.io"),
     Resource("endpointslices", "EndpointSlice", group="discovery.k8s.io"),
 )
-
-_BY_PLURAL = {each.plural: each for each in RESOURCES}
-
-GROUPS = tuple(dict.fromkeys(each.group for each in RESOURCES if each.group))
-"""All named groups, in the order of the table; each has the one version v1."""
-
-
-def find_resource(plural: str) -> Resource | None:
-    """The resource of that plural name, which is unique here over all groups."""
-    return _BY_PLURAL.get(plural)
-
-
-def find_in_group(group: str, version: str, plural: str) -> Resource | None:
-    resource = _BY_PLURAL.get(plural)
-    if resource is None or (resource.group, resource.version) != (group, version):
-        return None
-    return resource
-
-
-def list_group(group: str, version: str) -> list[Resource]:
-    """The resources of a group version; empty where it does not exist."""
-    return [each for each in RESOURCES if (each.group, each.version) == (group, version)]
+"""Those that every lab serves; `catalog` knows what was added since."""

@@ -40,7 +40,7 @@ from ktnet.lab.api.rbac.escalation import check_escalation
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import build_scale
 from ktnet.lab.api.store import Admit, Store
-from ktnet.lab.api.strategies.table import STRATEGIES
+from ktnet.lab.api.strategies.strategy import Strategy
 from ktnet.lab.api.target import Target
 from ktnet.lab.api.watching import Watch, encode_event
 
@@ -83,7 +83,8 @@ class Call:
 
     @property
     def plural(self) -> str:
-        return self.resource.plural
+        """By which the store knows it."""
+        return self.resource.key
 
     @property
     def namespace(self) -> str | None:
@@ -151,7 +152,7 @@ class Rest:
         obj = self._store.get(call.plural, call.namespace, call.name)
         if call.subresource == "scale":
             return respond(build_scale(obj))
-        return respond(strip_to_metadata(obj) if form else obj)
+        return respond(strip_to_metadata(obj) if form else _show(call, obj))
 
     def _list(self, call: Call) -> web.Response:
         form = call.form
@@ -179,7 +180,7 @@ class Rest:
         response.enable_chunked_encoding()
         await response.prepare(call.request)
         async for event in watch.events():
-            await response.write(encode_event(event, form))
+            await response.write(encode_event(event, form, call.resource))
         await response.write_eof()
         return response
 
@@ -191,7 +192,7 @@ class Rest:
         created = self._store.create(
             call.plural, call.namespace, obj, dry_run=dry_run, admit=self._admit(call)
         )
-        return respond(created, 201)
+        return respond(_show(call, created), 201)
 
     def _bind(self, call: Call, *, dry_run: bool) -> web.Response:
         binding = parse_json("Binding", call.body)
@@ -214,7 +215,11 @@ class Rest:
         kind = "Scale" if call.subresource == "scale" else ""
         obj = parse_object(call.resource, call.content_type, call.body, kind=kind)
         existed = self._store.has(call.plural, call.namespace, call.name)
-        if not existed and not call.subresource and STRATEGIES[call.plural].creates_on_update:
+        if (
+            not existed
+            and not call.subresource
+            and self._store.catalog.strategy(call.plural).creates_on_update
+        ):
             call.check_may_create()
         updated = self._store.update(
             call.plural,
@@ -228,7 +233,7 @@ class Rest:
         return respond(_show(call, updated), 200 if existed else 201)
 
     def _patch(self, call: Call) -> web.Response:
-        kind = parse_patch_kind(call.content_type)
+        kind = parse_patch_kind(call.content_type, custom=call.resource.custom)
         dry_run = parse_dry_run(call.query, "PatchOptions")
         patched = self._store.patch(
             call.plural,
@@ -252,7 +257,7 @@ class Rest:
 
     def _delete(self, call: Call) -> web.Response:
         options, dry_run = parse_delete_options(call.body, call.query)
-        strategy = STRATEGIES[call.plural]
+        strategy = self._store.catalog.strategy(call.plural)
         headers = {}
         if strategy.delete_warning and options.propagation is None:
             headers["Warning"] = f'299 - "{strategy.delete_warning}"'
@@ -263,7 +268,7 @@ class Rest:
         except ApiError as error:
             error.headers.update(headers)
             raise
-        return respond(_build_deleted(call.resource, left), headers=headers)
+        return respond(_build_deleted(call.resource, strategy, left), headers=headers)
 
     def _delete_collection(self, call: Call) -> web.Response:
         options, dry_run = parse_delete_options(call.body, call.query)
@@ -293,12 +298,15 @@ def check_supported(target: Target, resource: Resource) -> None:
 
 
 def _show(call: Call, obj: Obj) -> Obj:
-    return build_scale(obj) if call.subresource == "scale" else obj
+    if call.subresource == "scale":
+        return build_scale(obj)
+    # Of a custom resource, all versions are the same but for their name (conversion "None").
+    return {**obj, "apiVersion": call.resource.api_version} if call.resource.custom else obj
 
 
-def _build_deleted(resource: Resource, left: Deleted) -> Obj:
+def _build_deleted(resource: Resource, strategy: Strategy, left: Deleted) -> Obj:
     """The object where it is still there (or its kind always shows it), else a Status."""
-    if not left.gone or STRATEGIES[resource.plural].returns_deleted:
+    if not left.gone or strategy.returns_deleted:
         return left.obj
     meta = left.obj["metadata"]
     details = describe(meta["name"], resource.group, resource.plural)

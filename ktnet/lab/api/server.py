@@ -30,7 +30,7 @@ from ktnet.lab.api.podpaths import PodPaths
 from ktnet.lab.api.rbac.authorizer import Rbac
 from ktnet.lab.api.rbac.defaults import build_default_roles
 from ktnet.lab.api.requestlog import Request, RequestLog
-from ktnet.lab.api.resources import Resource, find_in_group, list_group
+from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.rest import Rest, encode, respond, respond_error
 from ktnet.lab.api.review import answer_review
 from ktnet.lab.api.runtime import PodRuntime
@@ -144,6 +144,7 @@ class Dispatcher:
         self._accounts = accounts
         self._clock = clock
         self._rbac = Rbac(store)
+        self._catalog = store.catalog
         self._rest = Rest(store)
         self._pods = PodPaths(store, runtime, sessions)
 
@@ -187,9 +188,9 @@ class Dispatcher:
         caller.check(target.attributes())
         if not target.resource:
             return self._answer_path(request, target)
-        if not list_group(target.group, target.version):
+        if not self._catalog.list_group(target.group, target.version):
             return not_found_page()
-        resource = find_in_group(target.group, target.version, target.resource)
+        resource = self._catalog.find_in_group(target.group, target.version, target.resource)
         if resource is None:
             raise unknown_resource()
         if target.subresource and resource.subresource(target.subresource) is None:
@@ -261,7 +262,7 @@ class Dispatcher:
 
     def _answer_path(self, request: web.BaseRequest, target: Target) -> web.Response:
         health = next((path for path in HEALTH_PATHS if target.path.startswith(path)), None)
-        if health is None and build_document(target.path, "") is None:
+        if health is None and build_document(self._catalog, target.path, "") is None:
             return not_found_page()
         if target.method != "GET":
             raise wrong_method()
@@ -270,10 +271,10 @@ class Dispatcher:
             text = f"[+]ping ok\n{health[1:]} check passed\n" if verbose else "ok"
             return web.Response(text=text, headers={"X-Content-Type-Options": "nosniff"})
         if wants_aggregated(request.headers.get("Accept", "")):
-            document = build_aggregated(target.path)
+            document = build_aggregated(self._catalog, target.path)
             if document is not None:
                 return _respond_aggregated(request, document)
-        return respond(build_document(target.path, request.host) or {})
+        return respond(build_document(self._catalog, target.path, request.host) or {})
 
 
 def _check_connect(caller: Caller, target: Target) -> None:

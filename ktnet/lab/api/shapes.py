@@ -1,32 +1,21 @@
-"""The JSON types of the fields that the API server reads: all else of an object is kept as it is.
+"""The JSON types of the fields that the API server reads, by kind. Pure.
 
-A body of the wrong shape is refused here, so that no later code meets a string where it expects a
-list. The words are those of Go's decoder. Pure.
+All else of an object is kept as it is; `shapecheck` refuses what has another shape.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from ktnet.lab.api.shapetypes import (
+    BOOL,
+    INT,
+    INT_OR_STRING,
+    MICRO_TIME,
+    STRING,
+    STRINGS,
+    Shape,
+)
 
-STRING: Final = "string"
-INT: Final = "int32"
-BOOL: Final = "bool"
-INT_OR_STRING: Final = "intstr.IntOrString"
-MICRO_TIME: Final = "v1.MicroTime"
-
-TIME_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
-"""Of a MicroTime: six fractional digits, neither more nor fewer."""
-
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{6})?(.*)", re.ASCII | re.DOTALL)
-_ZONE = re.compile(r"Z|[+-]\d\d:\d\d", re.ASCII)
-
-Shape = str | dict[str, Any] | list[Any]
-"""A scalar's Go type; a dict of members (of "*": any) or a list of one shape."""
-
-STRINGS: Final = {"*": STRING}
-
-_META: Shape = {
+META: Shape = {
     "name": STRING,
     "generateName": STRING,
     "namespace": STRING,
@@ -107,7 +96,7 @@ _SELECTOR: Shape = {
     "matchLabels": STRINGS,
     "matchExpressions": [{"key": STRING, "operator": STRING, "values": [STRING]}],
 }
-_TEMPLATE: Shape = {"metadata": _META, "spec": _POD_SPEC}
+_TEMPLATE: Shape = {"metadata": META, "spec": _POD_SPEC}
 _CONDITIONS: dict[str, Shape] = {"conditions": [{"type": STRING, "status": STRING}]}
 
 _RULE: Shape = {
@@ -137,6 +126,61 @@ _ACCESS: Shape = {
 }
 
 SHAPES: dict[str, dict[str, Shape]] = {
+    "CustomResourceDefinition": {
+        "spec": {
+            "group": STRING,
+            "scope": STRING,
+            "names": {
+                "plural": STRING,
+                "singular": STRING,
+                "kind": STRING,
+                "listKind": STRING,
+                "shortNames": [STRING],
+                "categories": [STRING],
+            },
+            "versions": [
+                {
+                    "name": STRING,
+                    "served": BOOL,
+                    "storage": BOOL,
+                    "schema": {"openAPIV3Schema": {}},
+                    "subresources": {"status": {}},
+                }
+            ],
+        },
+        "status": _CONDITIONS,
+    },
+    "ControllerRevision": {"revision": INT},
+    "HorizontalPodAutoscaler": {
+        "spec": {
+            "minReplicas": INT,
+            "maxReplicas": INT,
+            "scaleTargetRef": {"apiVersion": STRING, "kind": STRING, "name": STRING},
+            "metrics": [{"type": STRING}],
+        },
+        "status": _CONDITIONS,
+    },
+    "Ingress": {
+        "spec": {
+            "defaultBackend": {},
+            "rules": [{"host": STRING, "http": {"paths": [{"path": STRING, "pathType": STRING}]}}],
+        },
+        "status": {},
+    },
+    "IPAddress": {"spec": {"parentRef": {"resource": STRING, "name": STRING}}},
+    "PodDisruptionBudget": {
+        "spec": {
+            "minAvailable": INT_OR_STRING,
+            "maxUnavailable": INT_OR_STRING,
+            "unhealthyPodEvictionPolicy": STRING,
+            "selector": _SELECTOR,
+        },
+        "status": {**_CONDITIONS, "disruptionsAllowed": INT},
+    },
+    "ResourceQuota": {
+        "spec": {"hard": {"*": INT_OR_STRING}, "scopes": [STRING]},
+        "status": {"hard": {"*": INT_OR_STRING}, "used": {"*": INT_OR_STRING}},
+    },
     "ConfigMap": {"data": STRINGS, "binaryData": STRINGS, "immutable": BOOL},
     "Deployment": {
         "spec": {
@@ -239,69 +283,13 @@ SHAPES: dict[str, dict[str, Shape]] = {
     "Scale": {"spec": {"replicas": INT}},
 }
 SHAPES["ReplicaSet"] = SHAPES["Deployment"]
-
-
-class Undecodable(Exception):
-    """An object that does not have its kind's shape; says why in the words of Go's decoder."""
-
-
-def check_shape(kind: str, obj: Any) -> None:
-    """Raises Undecodable where a field of an object is of the wrong type."""
-    _check(kind, "", obj, {"metadata": _META, "kind": STRING, "apiVersion": STRING, **SHAPES[kind]})
-
-
-def _check(kind: str, path: str, value: Any, shape: Shape) -> None:
-    if value is None:
-        return
-    if isinstance(shape, str):
-        if not _fits(value, shape):
-            raise _mismatch(kind, path, value, shape)
-        if shape == MICRO_TIME:
-            _check_time(value)
-    elif isinstance(shape, list):
-        if not isinstance(value, list):
-            raise _mismatch(kind, path, value, "[]object")
-        for each in value:
-            if each is None:
-                raise Undecodable(f"{kind}{path} holds a null")
-            _check(kind, path, each, shape[0])
-    else:
-        if not isinstance(value, dict):
-            raise _mismatch(kind, path, value, "object")
-        for key, each in value.items():
-            inner = shape.get("*", shape.get(key))
-            if inner is not None:
-                # Go names the map's field, not the key within it.
-                below = path if "*" in shape else f"{path}.{key}"
-                _check(kind, below, each, inner)
-
-
-def _fits(value: Any, shape: str) -> bool:
-    if shape in {STRING, MICRO_TIME}:
-        return isinstance(value, str)
-    if shape == BOOL:
-        return isinstance(value, bool)
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return number or (shape == INT_OR_STRING and isinstance(value, str))
-
-
-def _mismatch(kind: str, path: str, value: Any, wanted: str) -> Undecodable:
-    found = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
-    return Undecodable(
-        f"json: cannot unmarshal {found.get(type(value), 'object')} into Go struct field "
-        f"{kind}{path} of type {wanted}"
-    )
-
-
-def _check_time(text: str) -> None:
-    """A MicroTime, as Go's time.Parse reads it."""
-    match = _TIME.fullmatch(text)
-    rest, part = text, "2006"
-    if match is not None:
-        _, fraction, rest = match.groups()
-        part = ".000000" if fraction is None else "Z07:00"
-        if fraction is not None and _ZONE.fullmatch(rest):
-            return
-    raise Undecodable(
-        f'parsing time "{text}" as "{TIME_LAYOUT}": cannot parse "{rest}" as "{part}"'
-    )
+SHAPES["StatefulSet"] = {
+    "spec": {
+        **SHAPES["Deployment"]["spec"],  # type: ignore[dict-item]
+        "serviceName": STRING,
+        "podManagementPolicy": STRING,
+        "updateStrategy": {"type": STRING, "rollingUpdate": {"partition": INT}},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": STRING, "whenScaled": STRING},
+    },
+    "status": SHAPES["Deployment"]["status"],
+}

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 
 from ktnet.lab.api.admission import admit_pod, check_deletable, check_namespace
 from ktnet.lab.api.allocation import allocate, list_taken
+from ktnet.lab.api.catalog import DEFINITIONS, Catalog
 from ktnet.lab.api.deletion import (
     Deleted,
     DeleteOptions,
@@ -42,14 +43,13 @@ from ktnet.lab.api.metadata import (
     utc_now,
 )
 from ktnet.lab.api.patch import json_patch, merge_patch
-from ktnet.lab.api.resources import Resource, find_resource
+from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import apply_scale, build_scale
 from ktnet.lab.api.selectors import select_by_labels
 from ktnet.lab.api.strategic import strategic_patch
 from ktnet.lab.api.strategies.cluster import build_service_cidr
 from ktnet.lab.api.strategies.pod import bind_pod
 from ktnet.lab.api.strategies.strategy import Strategy
-from ktnet.lab.api.strategies.table import STRATEGIES
 from ktnet.lab.api.validation import (
     check_created,
     check_decodable,
@@ -83,8 +83,11 @@ class Store:
     ) -> None:
         self._service_range = service_range
         self._clock = clock
-        self._objects: dict[str, dict[Place, Obj]] = {plural: {} for plural in STRATEGIES}
-        self._wakers: dict[str, set[Callable[[], None]]] = {plural: set() for plural in STRATEGIES}
+        self.catalog = Catalog()
+        self._objects: dict[str, dict[Place, Obj]] = {
+            each.key: {} for each in self.catalog.list_stored()
+        }
+        self._wakers: dict[str, set[Callable[[], None]]] = {key: set() for key in self._objects}
         self.history = History()
         self.version = 0
         """The resourceVersion of the latest change."""
@@ -295,7 +298,7 @@ class Store:
         *,
         dry_run: bool,
     ) -> Obj:
-        plural, strategy = resource.plural, STRATEGIES[resource.plural]
+        plural, strategy = resource.key, self.catalog.strategy(resource.key)
         version = obj.get("metadata", {}).get("resourceVersion")
         if version and version != old["metadata"]["resourceVersion"]:
             raise conflict(resource.group, plural, old["metadata"]["name"])
@@ -321,7 +324,7 @@ class Store:
         return self._write(plural, new, old)
 
     def _prepare(self, resource: Resource, new: Obj, old: Obj, subresource: str | None) -> Obj:
-        strategy = STRATEGIES[resource.plural]
+        strategy = self.catalog.strategy(resource.key)
         match subresource:
             case "status":
                 strategy.prepare_status(new, old)
@@ -348,6 +351,10 @@ class Store:
         self._objects[plural][meta.get("namespace", ""), meta["name"]] = new
         kind = "ADDED" if old is None else "MODIFIED"
         self._tell(plural, Change(self.version, kind, new, old))
+        if plural == DEFINITIONS:
+            key = self.catalog.define(new)
+            self._objects.setdefault(key, {})
+            self._wakers.setdefault(key, set())
         return new
 
     def _remove(self, plural: str, old: Obj) -> Obj:
@@ -356,6 +363,11 @@ class Store:
         del self._objects[plural][meta.get("namespace", ""), meta["name"]]
         last = {**old, "metadata": {**meta, "resourceVersion": str(self.version)}}
         self._tell(plural, Change(self.version, "DELETED", last, old))
+        if plural == DEFINITIONS:
+            # All objects of the kind go with it.
+            for obj in list(self._objects[meta["name"]].values()):
+                self._remove(meta["name"], obj)
+            self.catalog.forget(old)
         return old
 
     def _tell(self, plural: str, change: Change) -> None:
@@ -364,7 +376,7 @@ class Store:
             wake()
 
     def _kind(self, plural: str) -> tuple[Resource, Strategy]:
-        resource = find_resource(plural)
-        if resource is None or plural not in STRATEGIES:
+        found = self.catalog.find(plural)
+        if found is None:
             raise unknown_resource()
-        return resource, STRATEGIES[plural]
+        return found

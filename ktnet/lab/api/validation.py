@@ -8,7 +8,7 @@ from ktnet.lab.api.errors import ApiError, Cause, Obj, bad_request, invalid
 from ktnet.lab.api.fieldcheck import FieldCheck, quote
 from ktnet.lab.api.metadata import check_metadata
 from ktnet.lab.api.resources import Resource
-from ktnet.lab.api.shapes import Undecodable, check_shape
+from ktnet.lab.api.shapecheck import Undecodable, check_shape
 from ktnet.lab.api.strategies.strategy import Strategy
 
 

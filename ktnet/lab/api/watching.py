@@ -49,11 +49,11 @@ class Watch:
             yield initial
         changed = asyncio.Event()
         bookmarks = _plan_bookmarks(loop.time(), end_s) if options.bookmarks else []
-        with self._store.woken(self._resource.plural, changed.set):
+        with self._store.woken(self._resource.key, changed.set):
             while True:
                 changed.clear()
                 try:
-                    changes = self._store.history.since(self._resource.plural, self._version)
+                    changes = self._store.history.since(self._resource.key, self._version)
                 except ApiError as error:
                     yield {"type": "ERROR", "object": error.body()}
                     return
@@ -79,7 +79,7 @@ class Watch:
             return []
         events = [
             {"type": "ADDED", "object": obj}
-            for obj in self._store.list(self._resource.plural, self._namespace)
+            for obj in self._store.list(self._resource.key, self._namespace)
             if options.selects(obj)
         ]
         self._version = self._store.version
@@ -130,8 +130,13 @@ def _plan_bookmarks(now_s: float, end_s: float) -> list[float]:
     return [*(now_s + BOOKMARK_EVERY_S * (i + 1) for i in range(count)), last_s]
 
 
-def encode_event(event: Obj, form: str) -> bytes:
+def encode_event(event: Obj, form: str, resource: Resource) -> bytes:
     """One line; `form` is PartialObjectMetadata or empty."""
-    if form and event["type"] != "ERROR":
-        event = {**event, "object": strip_to_metadata(event["object"])}
+    if event["type"] != "ERROR":
+        obj = event["object"]
+        if form:
+            obj = strip_to_metadata(obj)
+        elif resource.custom:
+            obj = {**obj, "apiVersion": resource.api_version}
+        event = {**event, "object": obj}
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 
+from ktnet.lab.api.resources import RESOURCES
 from ktnet.lab.api.store import Store
 from ktnet.lab.controllers.action import Action, apply_action, build_delete, build_merge, find
 from ktnet.lab.controllers.kind import Obj, is_being_deleted
@@ -18,27 +19,10 @@ from ktnet.lab.controllers.loop import Key
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 
-PLURALS = {
-    "ConfigMap": "configmaps",
-    "Deployment": "deployments",
-    "EndpointSlice": "endpointslices",
-    "Endpoints": "endpoints",
-    "Event": "events",
-    "Job": "jobs",
-    "Lease": "leases",
-    "Node": "nodes",
-    "Pod": "pods",
-    "ReplicaSet": "replicasets",
-    "Role": "roles",
-    "RoleBinding": "rolebindings",
-    "Secret": "secrets",
-    "Service": "services",
-    "ServiceAccount": "serviceaccounts",
-}
-"""Kinds that own or are owned; an owner of any other kind is taken to be there, as it can't be
-looked up."""
+PLURALS = {each.kind: each.plural for each in RESOURCES if each.stored}
+"""Kinds that own; an owner of any other kind is taken to be there, as it can't be looked up."""
 
-CLUSTER_WIDE = frozenset({"Node"})
+CLUSTER_WIDE = frozenset(each.kind for each in RESOURCES if not each.namespaced)
 
 
 class Owner(enum.Enum):
@@ -134,9 +118,9 @@ class Graph:
 class GarbageCollector:
     """Its keys are uids: (None, uid)."""
 
-    watched = tuple(sorted(PLURALS.values()))
-
     def __init__(self, store: Store) -> None:
+        # Of custom resources, those that are defined before the controllers start.
+        self.watched = tuple(each.key for each in store.catalog.list_stored())
         self._store = store
         self._graph = Graph()
 

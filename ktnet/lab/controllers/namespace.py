@@ -9,23 +9,8 @@ from ktnet.lab.controllers.action import Action, Create, apply_action, build_del
 from ktnet.lab.controllers.kind import Obj, is_being_deleted
 from ktnet.lab.controllers.loop import Key
 
-CONTENT = (
-    "deployments",
-    "replicasets",
-    "jobs",
-    "pods",
-    "services",
-    "endpointslices",
-    "endpoints",
-    "leases",
-    "configmaps",
-    "secrets",
-    "serviceaccounts",
-    "rolebindings",
-    "roles",
-    "events",
-)
-"""What lies in namespaces; controllers' objects before what the controllers make."""
+FIRST = ("deployments", "statefulsets", "replicasets", "jobs", "pods", "services")
+"""What makes other objects, before what it makes; Events go last, as they tell of the others."""
 
 ROOT_CA = "kube-root-ca.crt"
 ROOT_CA_DESCRIPTION = (
@@ -33,6 +18,13 @@ ROOT_CA_DESCRIPTION = (
     "endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
     "guaranteed across distributions of Kubernetes clusters."
 )
+
+
+def list_content(store: Store) -> list[str]:
+    """What may lie in a namespace, in the order in which a dying one is emptied."""
+    namespaced = [each.key for each in store.catalog.list_stored() if each.namespaced]
+    rest = sorted(set(namespaced) - {*FIRST, "events"})
+    return [*FIRST, *rest, "events"]
 
 
 def plan_contents(namespace: Obj, present: frozenset[tuple[str, str]], ca_pem: str) -> list[Action]:
@@ -74,9 +66,8 @@ def plan_contents(namespace: Obj, present: frozenset[tuple[str, str]], ca_pem: s
 class NamespaceController:
     """Fills new namespaces and empties those that are being deleted."""
 
-    watched = ("namespaces", *CONTENT)
-
     def __init__(self, store: Store, ca_pem: str) -> None:
+        self.watched = ("namespaces", *list_content(store))
         self._store = store
         self._ca_pem = ca_pem
 
@@ -105,11 +96,12 @@ class NamespaceController:
 
     def _empty(self, namespace: Obj) -> None:
         name = namespace["metadata"]["name"]
-        for plural in CONTENT:
+        content = list_content(self._store)
+        for plural in content:
             for obj in self._store.list(plural, name):
                 if not is_being_deleted(obj):
                     apply_action(self._store, build_delete(plural, obj, propagation="Background"))
-        if any(self._store.list(plural, name) for plural in CONTENT):
+        if any(self._store.list(plural, name) for plural in content):
             return
         self._store.update(
             "namespaces", None, name, {**namespace, "spec": {}}, subresource="finalize"

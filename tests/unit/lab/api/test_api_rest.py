@@ -467,7 +467,9 @@ def test_discovery_in_both_forms_says_the_same():
         _, legacy = await lab.ask("GET", "/apis/apps/v1")
         names = {each["name"] for each in legacy["resources"]}
         assert names == {
+            "controllerrevisions",
             "deployments", "deployments/scale", "deployments/status",
+            "statefulsets", "statefulsets/scale", "statefulsets/status",
             "replicasets", "replicasets/scale", "replicasets/status",
         }  # fmt: skip
         accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -478,7 +480,10 @@ def test_discovery_in_both_forms_says_the_same():
             for each in apps["versions"][0]["resources"]
             for name in (
                 each["resource"],
-                *(f"{each['resource']}/{sub['subresource']}" for sub in each["subresources"]),
+                *(
+                    f"{each['resource']}/{sub['subresource']}"
+                    for sub in each.get("subresources", ())
+                ),
             )
         }
         etag = {"Accept": accept, "If-None-Match": lab.headers["Etag"]}
