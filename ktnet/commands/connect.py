@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+import os
+from ipaddress import IPv4Network, ip_address
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ktnet.commands.options import cluster_options, progress_options, shadow_options
 from ktnet.commands.progress import Progress
-from ktnet.commands.types import CIDR, DOMAIN
+from ktnet.commands.types import CIDR, DOMAIN, LISTEN
+from ktnet.errors import UsageError
 from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
+
+if TYPE_CHECKING:
+    from ktnet.session.proxy import ProxyOptions
 
 
 @click.command()
@@ -41,6 +47,26 @@ from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
     multiple=True,
     help="Never ask the cluster for names under this suffix; may be repeated.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["tun", "proxy"]),
+    default="tun",
+    show_default=True,
+    help="Capture this machine's traffic, or offer it a proxy and change nothing.",
+)
+@click.option(
+    "--listen",
+    type=LISTEN,
+    metavar="[ADDR:]PORT",
+    default="127.0.0.1:1080",
+    show_default=True,
+    help="With --mode proxy: where SOCKS5 and HTTP are spoken.",
+)
+@click.option(
+    "--proxy-user",
+    metavar="USER",
+    help="With --mode proxy: who may use it, with the password in $KTNET_PROXY_PASSWORD.",
+)
 @progress_options
 def connect(
     cluster: ClusterOptions,
@@ -50,6 +76,9 @@ def connect(
     cluster_domain: str,
     dns_include: tuple[str, ...],
     dns_exclude: tuple[str, ...],
+    mode: Literal["tun", "proxy"],
+    listen: tuple[str, int],
+    proxy_user: str | None,
     progress: Progress,
 ) -> None:
     """Join this machine to the cluster's network.
@@ -59,6 +88,7 @@ def connect(
     """
     from ktnet.commands.foreground import run_in_foreground
     from ktnet.session.connect import open_session
+    from ktnet.session.proxy import open_proxy_session
 
     options = ConnectOptions(
         cluster=cluster,
@@ -70,4 +100,34 @@ def connect(
         dns_exclude=dns_exclude,
     )
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
+    if mode == "proxy":
+        opening = open_proxy_session(
+            build_proxy_options(cluster, shadow, listen, proxy_user), progress
+        )
+        run_in_foreground("connect", identity, opening, progress)
+        return
     run_in_foreground("connect", identity, open_session(options, progress), progress)
+
+
+def build_proxy_options(
+    cluster: ClusterOptions,
+    shadow: ShadowOptions,
+    listen: tuple[str, int],
+    user: str | None,
+) -> ProxyOptions:
+    """Raises UsageError where anybody could use the proxy who reaches this machine."""
+    from ktnet.proxy.handshake import Credentials
+    from ktnet.session.proxy import ProxyOptions
+
+    address, port = listen
+    if user is None:
+        if not ip_address(address).is_loopback:
+            raise UsageError(
+                f"on {address} others could use the proxy as well",
+                hint="say who may, with --proxy-user and $KTNET_PROXY_PASSWORD",
+            )
+        return ProxyOptions(cluster, shadow, address, port)
+    password = os.environ.get("KTNET_PROXY_PASSWORD", "")
+    if not password:
+        raise UsageError("--proxy-user needs a password", hint="put it into $KTNET_PROXY_PASSWORD")
+    return ProxyOptions(cluster, shadow, address, port, Credentials(user, password))

@@ -35,6 +35,10 @@ class Progress:
         """Something that the user should know, though it stops nothing."""
         self._say(f"{click.style('!', fg='yellow')} {text}")
 
+    def show(self, line: str) -> None:
+        """Something to copy, without any mark in front."""
+        self._say(line)
+
     def ready(self, text: str) -> None:
         """All steps are done."""
         took_s = time.monotonic() - self._started_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
 
 import click
 
@@ -41,5 +41,29 @@ class Domain(click.ParamType[str]):
         return value
 
 
+class Listen(click.ParamType[tuple[str, int]]):
+    """[ADDR:]PORT; an IPv6 address stands in brackets."""
+
+    name = "addr:port"
+
+    def convert(
+        self,
+        value: str | tuple[str, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        host, _, port = value.rpartition(":")
+        try:
+            address = str(ip_address(host.removeprefix("[").removesuffix("]") or "127.0.0.1"))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+        if not (port.isascii() and port.isdigit() and 0 < int(port) <= 0xFFFF):
+            self.fail(f"{value!r}: a port is a number from 1 to 65535", param, ctx)
+        return address, int(port)
+
+
 CIDR = Cidr()
 DOMAIN = Domain()
+LISTEN = Listen()

@@ -16,3 +16,6 @@ class Report(Protocol):
 
     def note(self, text: str) -> None:
         """Something that the user should know, though it stops nothing."""
+
+    def show(self, line: str) -> None:
+        """Something to copy, without any mark in front."""

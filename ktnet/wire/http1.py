@@ -89,7 +89,7 @@ def find_head_end(buffer: bytes | bytearray, start: int = 0) -> int | None:
 
 def parse_request_head(raw: bytes) -> RequestHead:
     """`raw` with the empty line at its end. Raises BadMessage."""
-    line, fields = _split(raw)
+    line, fields = check_head(raw)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise BadMessage("the request line is not that of an HTTP/1 request")
@@ -113,7 +113,7 @@ def parse_request_head(raw: bytes) -> RequestHead:
 
 def parse_response_head(raw: bytes, method: bytes) -> ResponseHead:
     """`raw` with the empty line at its end; `method` is the request's. Raises BadMessage."""
-    line, fields = _split(raw)
+    line, fields = check_head(raw)
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise BadMessage("the status line is not that of an HTTP/1 response", 502)
@@ -164,8 +164,8 @@ _PHRASES = {
 }
 
 
-def _split(raw: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """First line and fields."""
+def check_head(raw: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """First line, unchecked, and fields, names in lower case. Raises BadMessage."""
     line, _, rest = raw.partition(b"\r\n")
     if not _FIELDS.fullmatch(rest):
         raise BadMessage("a header field is malformed")

@@ -1,0 +1,101 @@
+"""A local proxy put before a tunnel: for hosts without a TUN, or where nothing may be changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from ktnet.errors import NotFound
+from ktnet.proxy.handshake import Credentials
+from ktnet.proxy.server import ProxyServer, open_proxy_server
+from ktnet.session.cluster import open_cluster
+from ktnet.session.options import ClusterOptions, ShadowOptions
+from ktnet.session.report import Report
+from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+
+
+@dataclass(frozen=True)
+class ProxyOptions:
+    """Where the proxy listens, and for whom."""
+
+    cluster: ClusterOptions
+    shadow: ShadowOptions
+    address: str = "127.0.0.1"
+    port: int = 1080
+    credentials: Credentials | None = None
+
+
+@dataclass(frozen=True)
+class ProxySession:
+    """A proxy that is listening."""
+
+    tunnel: Tunnel
+    server: ProxyServer
+
+    async def watch(self) -> None:
+        """Waits until the tunnel is lost; raises what became of it."""
+        await self.tunnel.watch()
+
+    def describe_end(self) -> str:
+        """What is left of it, once it has been undone."""
+        if self.tunnel.shadow.is_gone:
+            return "the cluster is as it was, and this machine was never changed"
+        return f"{self.tunnel.shadow.name} in the cluster ends by itself"
+
+    def describe(self) -> dict[str, Any]:
+        """Its state, for `ktnet status`."""
+        address, port = self.server.address
+        return {
+            **self.tunnel.describe(),
+            "proxy": f"{address}:{port}",
+            "clients": asdict(self.server.counters),
+        }
+
+    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
+        """Raises NotFound: no name of this machine is decided upon here."""
+        raise NotFound(
+            "in proxy mode this machine's names are not touched",
+            hint="names that go through the proxy are resolved in the cluster",
+        )
+
+
+@asynccontextmanager
+async def open_proxy_session(options: ProxyOptions, report: Report) -> AsyncIterator[ProxySession]:
+    """Listens until the context is left; then nothing of it remains.
+
+    Raises a KtnetError that says which part failed, everything undone.
+    """
+    async with AsyncExitStack() as parts:
+        cluster = await parts.enter_async_context(open_cluster(options.cluster))
+        report.step("cluster", cluster.describe())
+        spec = build_spec(options.shadow, cluster.namespace)
+        tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
+        server = await parts.enter_async_context(
+            open_proxy_server(options.address, options.port, tunnel, options.credentials)
+        )
+        address, port = server.address
+        report.step("proxy", f"SOCKS5 and HTTP on {address}:{port}")
+        for line in build_exports(address, port, cluster.api.target.server, options.credentials):
+            report.show(line)
+        yield ProxySession(tunnel, server)
+
+
+def build_exports(
+    address: str, port: int, api_server: str, credentials: Credentials | None
+) -> list[str]:
+    """Shell lines that make other programs use the proxy, and not for what is reached anyway.
+
+    `$KTNET_PROXY_PASSWORD` stands where the password goes: nothing secret is printed.
+    """
+    user = f"{credentials.user}:$KTNET_PROXY_PASSWORD@" if credentials else ""
+    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    kept = ",".join(["localhost", "127.0.0.1", urlsplit(api_server).hostname or ""]).rstrip(",")
+    return [
+        f'export HTTP_PROXY="http://{user}{where}" HTTPS_PROXY="http://{user}{where}"',
+        'export http_proxy="$HTTP_PROXY" https_proxy="$HTTPS_PROXY"',
+        f'export ALL_PROXY="socks5h://{user}{where}" all_proxy="socks5h://{user}{where}"',
+        f'export NO_PROXY="{kept}" no_proxy="{kept}"',
+    ]
