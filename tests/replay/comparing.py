@@ -21,7 +21,7 @@ VOLATILE = {
         (
             *("creationTimestamp", "deletionTimestamp", "time", "lastTransitionTime"),
             *("lastUpdateTime", "lastProbeTime", "startTime", "completionTime", "startedAt"),
-            *("finishedAt", "lastTimestamp", "firstTimestamp"),
+            *("finishedAt", "lastTimestamp", "firstTimestamp", "expirationTimestamp"),
         ),
         _TIME,
     ),
@@ -32,6 +32,11 @@ VOLATILE = {
     "healthCheckNodePort": r"3[0-2]\d{3}",
     "continue": r"[\w-]+",
     **dict.fromkeys(("containerID", "imageID"), r"\S*"),
+    "token": r"<TOKEN placeholder>|[\w-]+\.[\w-]+\.[\w-]+",
+    "io/credential-id": rf"JTI={_UID}",
+    "gitCommit": r"[0-9a-f]{40}|",
+    "goVersion": r"go[\d.]+|none \(ktnet lab\)",
+    "compiler": r"gc|none",
     "Etag": r'"[0-9A-F]{128}"',
 }
 """The one list of fields whose values differ from run to run, with the form that they have."""

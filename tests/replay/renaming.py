@@ -82,7 +82,8 @@ class Renamer:
 
     def _member(self, parent: Any, key: str, value: Any, pointed: Any, chosen: bool) -> Any:
         if key in {"kind", "apiVersion", "reason", "type", "phase"} and isinstance(value, str):
-            return value
+            # A reason is a word; that of an access review is a sentence which names objects.
+            return value if " " not in value else self.text(value)
         if key == "value" and isinstance(pointed, str):
             # Of a JSON patch.
             chosen = any(f"/{each}/" in pointed for each in MAPS)

@@ -144,8 +144,13 @@ class Lab:
     async def send(
         self, case: Case, *, body: bytes | None = None, token: str = ADMIN
     ) -> tuple[int, Any, Any]:
-        """Status, headers and body of the lab's answer to a recorded request."""
-        headers = {**case.headers, "Authorization": f"Bearer {token}"}
+        """Status, headers and body of the lab's answer to a recorded request.
+
+        Without a token it goes out with the Authorization that was recorded, or none.
+        """
+        headers = dict(case.headers)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         if body is None and case.body is not None:
             body = self.encode(case.body)
         query = [(key, self._resolve(key, value)) for key, value in case.query]

@@ -1,0 +1,146 @@
+"""Pods that are this process: their ports are on its loopback, their commands run beside it.
+
+The servers are those of the recorded pods, as the recordings' README lists them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from ktnet.lab.api.store import Store
+
+ECHO, ECHO_LOOPBACK, BYE, HALF, AFTER_EOF, SOURCE, SINK, RESET = (
+    *(7001, 7002, 7004, 7005, 7006, 7007, 7008, 7009),
+)
+MEBIBYTE = 2**20
+
+
+def run_pod(store: Store, namespace: str, name: str, **spec: Any) -> None:
+    """A pod that scheduler and kubelet have seen: it runs."""
+    container = {"name": "main", "image": "lab/any:1"}
+    store.create(
+        "pods", namespace, {"metadata": {"name": name}, "spec": {"containers": [container], **spec}}
+    )
+    bind_pod(store, namespace, name)
+    set_state(store, namespace, name, "Running", {"running": {}})
+
+
+def bind_pod(store: Store, namespace: str, name: str) -> None:
+    store.patch("pods", namespace, name, {"spec": {"nodeName": "n"}}, subresource="binding")
+
+
+def set_state(store: Store, namespace: str, name: str, phase: str, state: dict) -> None:
+    container = {"name": "main", "state": state, "lastState": {}}
+    status = {"phase": phase, "containerStatuses": [container]}
+    store.patch("pods", namespace, name, {"status": status}, subresource="status")
+
+
+class LoopbackPods:
+    """A runtime for the API server: every pod has the same servers."""
+
+    def __init__(self) -> None:
+        self._ports: dict[int, int] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self.absent: set[str] = set()
+        """Pods that the kubelet doesn't know."""
+        self.logs: dict[tuple[str, bool], Any] = {}
+
+    async def __aenter__(self) -> LoopbackPods:
+        for port, serve in SERVERS.items():
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            self._stack.push_async_callback(end_server, server)
+            self._ports[port] = server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def connect(self, namespace: str, pod: str, port: int) -> socket.socket:
+        if pod in self.absent:
+            raise LookupError(pod)
+        if port not in self._ports:
+            raise ConnectionRefusedError
+        connection = socket.socket()
+        connection.setblocking(False)
+        place = ("127.0.0.1", self._ports[port])
+        await asyncio.get_running_loop().sock_connect(connection, place)
+        return connection
+
+    def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> Any:
+        return self.logs.get((pod, previous), Log(()))
+
+    async def exec(self, namespace, pod, container, command, *, stdin, tty) -> Process:
+        return await start_process(command, stdin=stdin)
+
+
+async def end_server(server: asyncio.Server) -> None:
+    server.close()
+
+
+class Log:
+    """What a container wrote before it was asked; it writes no more."""
+
+    def __init__(self, lines: Sequence[tuple[int, bytes]]) -> None:
+        self.lines = lines
+
+    async def follow(self) -> AsyncIterator[tuple[int, bytes]]:
+        for line in ():
+            yield line
+
+
+class Process:
+    """A command beside this process, as an exec in a pod."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        await self._process.stdin.drain()
+
+    async def close_stdin(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def read_stdout(self) -> bytes:
+        return await self._process.stdout.read(32768)
+
+    async def read_stderr(self) -> bytes:
+        return await self._process.stderr.read(32768)
+
+    def resize(self, width: int, height: int) -> None:
+        raise NotImplementedError("no terminal here")
+
+    async def wait(self) -> int:
+        code = await self._process.wait()
+        return code if code >= 0 else 128 - code
+
+
+async def start_process(command: list[str], *, stdin: bool) -> Process:
+    pipe = asyncio.subprocess.PIPE
+    given = pipe if stdin else asyncio.subprocess.DEVNULL
+    return Process(
+        await asyncio.create_subprocess_exec(*command, stdin=given, stdout=pipe, stderr=pipe)
+    )
+
+
+async def serve_echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+        peer, local = (writer.get_extra_info(each) for each in ("peername", "sockname"))
+        writer.write(f"peer={peer[0]}:{peer[1]} local={local[0]}:{local[1]}\n".encode())
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
+async def serve_bye(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.closing(writer):
+        writer.write(b"bye\n")
+
+
+SERVERS = {ECHO: serve_echo, ECHO_LOOPBACK: serve_echo, BYE: serve_bye}
