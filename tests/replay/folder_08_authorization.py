@@ -147,9 +147,9 @@ async def send(lab: Lab, asked: Asked, token: str) -> tuple[int, str]:
     async with lab.session.request(
         asked.method, URL(url, encoded=True), headers=headers, data=encode(asked), ssl=lab.tls
     ) as answer:
-        if answer.status == 101:
+        if answer.status == 101 or (answer.status == 200 and "watch=1" in asked.path):
             answer.close()
-            return 101, ""
+            return answer.status, ""
         text = await answer.text()
     try:
         return answer.status, str(json.loads(text).get("message", ""))
