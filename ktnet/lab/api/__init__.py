@@ -13,7 +13,8 @@ answers those who ask beforehand), then one of
 
 An object meets, in this order: `store`, `shapecheck` (JSON types, from the
 tables in `shapes`), `metadata`, its kind's rules in
-`strategies`, `admission` (what depends on other objects), `validation`, `allocation` (ClusterIPs
+`strategies`, `admission` (what depends on other objects), `podsecurity` (what
+the namespace forbids), `validation`, `allocation` (ClusterIPs
 and node ports), `deletion`, and `history`, from which every watch is fed; `watch` is the one that
 controllers use. `resources` is the table of what is served from the start, `catalog` adds what
 CustomResourceDefinitions define; `errors`, `fieldcheck`, `names`,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -34,6 +34,11 @@ from ktnet.lab.api.listing import (
     strip_list,
     strip_to_metadata,
     too_old,
+)
+from ktnet.lab.api.podsecurity.admission import (
+    build_warning,
+    list_namespace_warnings,
+    list_pod_warnings,
 )
 from ktnet.lab.api.query import check_list_options, parse_dry_run, parse_list_options
 from ktnet.lab.api.rbac.escalation import check_escalation
@@ -75,6 +80,8 @@ class Call:
     body: bytes
     query: dict[str, str]
     caller: Caller
+    heard: list[str] = field(default_factory=list)
+    """What admission has to say of a write that it lets pass."""
 
     def check_may_create(self) -> None:
         """Where a PUT creates: raises ApiError 403."""
@@ -145,6 +152,8 @@ class Rest:
             return await self._watch(call)
         response = self._verbs[target.verb](call)
         response.headers.extend(call.warnings)
+        for text in call.heard:
+            response.headers.add("Warning", build_warning(text))
         return response
 
     def _get(self, call: Call) -> web.Response:
@@ -252,8 +261,18 @@ class Rest:
 
         def admit(new: Obj, old: Obj | None) -> None:
             check_escalation(call.caller, self._store, call.resource, new, old)
+            if call.subresource in {None, "ephemeralcontainers"}:
+                call.heard.extend(self._list_warnings(call, new, old))
 
         return admit
+
+    def _list_warnings(self, call: Call, new: Obj, old: Obj | None) -> list[str]:
+        if call.plural == "namespaces":
+            pods = self._store.list("pods", call.name) if old is not None else []
+            return list_namespace_warnings(new, old or new, pods)
+        if call.namespace is None or not self._store.has("namespaces", None, call.namespace):
+            return []
+        return list_pod_warnings(self._store.get("namespaces", None, call.namespace), new)
 
     def _delete(self, call: Call) -> web.Response:
         options, dry_run = parse_delete_options(call.body, call.query)

@@ -43,6 +43,7 @@ from ktnet.lab.api.metadata import (
     utc_now,
 )
 from ktnet.lab.api.patch import json_patch, merge_patch
+from ktnet.lab.api.podsecurity.admission import check_pod
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import apply_scale, build_scale
 from ktnet.lab.api.selectors import select_by_labels
@@ -176,6 +177,8 @@ class Store:
         if plural == "pods":
             admit_pod(self._objects["serviceaccounts"], new)
         check_created(resource, strategy, new)
+        if plural == "pods":
+            check_pod(self._objects["namespaces"]["", namespace or ""], new, None)
         admit(new, None)
         existing = self._objects[plural].get((namespace or "", name))
         if existing is not None:
@@ -308,6 +311,8 @@ class Store:
             new = build_updated({"metadata": {}, **drop_nulls(obj)}, old)
         new = self._prepare(resource, new, old, subresource)
         check_updated(resource, strategy, new, old)
+        if plural == "pods" and subresource in {None, "ephemeralcontainers"}:
+            check_pod(self._objects["namespaces"]["", new["metadata"]["namespace"]], new, old)
         admit(new, old)
         if plural == "services":
             others = [each for each in self._objects[plural].values() if each is not old]

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, ip_network
 from ktnet.lab.api.errors import Obj
 from ktnet.lab.api.fieldcheck import FieldCheck
 from ktnet.lab.api.metadata import format_time
+from ktnet.lab.api.podsecurity.admission import check_levels
 from ktnet.lab.api.strategies.strategy import Strategy, keep
 
 
@@ -22,6 +23,9 @@ class NamespaceStrategy(Strategy):
                 "kubernetes.io/metadata.name": meta["name"],
                 **(meta.get("labels") or {}),
             }
+
+    def check(self, check: FieldCheck, obj: Obj) -> None:
+        check_levels(check, obj)
 
     def prepare_create(self, obj: Obj) -> None:
         obj["spec"] = {"finalizers": ["kubernetes"]}

@@ -116,6 +116,7 @@ def check_pod_spec(check: FieldCheck, spec: Obj, field: str) -> None:
     check.not_negative(
         f"{field}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds")
     )
+    _check_sysctls(check, spec, field)
 
 
 def _check_volumes(check: FieldCheck, spec: Obj, field: str) -> frozenset[str]:
@@ -168,3 +169,14 @@ def _check_container(
 def check_template(check: FieldCheck, template: Obj, field: str) -> None:
     check_metadata(check, template.get("metadata") or {}, field=f"{field}.metadata")
     check_pod_spec(check, template.get("spec") or {}, f"{field}.spec")
+
+
+def _check_sysctls(check: FieldCheck, spec: Obj, field: str) -> None:
+    """A pod in the node's network can't set what belongs to that (validateSysctls)."""
+    if not spec.get("hostNetwork"):
+        return
+    sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+    for index, each in enumerate(sysctls):
+        if each["name"].startswith("net."):
+            where = f"{field}.securityContext.sysctls[{index}].name"
+            check.invalid(where, each["name"], "may not be specified when 'hostNetwork' is true")
