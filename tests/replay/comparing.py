@@ -48,15 +48,33 @@ BOUND = frozenset(
 
 NEVER_BOUND = frozenset({"", "0", "1", "None"})
 
-LEFT_OUT = frozenset({"managedFields"})
-"""Which manager owns which field: the lab doesn't keep it."""
+LEFT_OUT = frozenset({"managedFields", "description"})
+"""Which manager owns which field (the lab doesn't keep it), and the prose of Tables' columns."""
 
 SUFFIX = r"[bcdfghjklmnpqrstvwxz2456789]{5}"
 """What a server puts behind a generateName."""
 
 
-_UNBOUND = re.compile(r"(?<=ResourceVersion in record \()\d+|(?<=current: )\d+")
-"""resourceVersions in messages that no other answer need have shown."""
+_VOLATILE_TEXTS = (
+    # resourceVersions in messages that no other answer need have shown.
+    (r"(?<=ResourceVersion in record \()\d+|(?<=current: )\d+", "N"),
+    # Objects that Go prints as the structs that it keeps in memory.
+    (r"(?s)\n(@@ -.*)?$", ""),
+    (r"Invalid value: \{.*?[Ss]pec.*\}(?=: field is immutable)", "Invalid value: {}"),
+    # What LEFT_OUT leaves out, in JSON that a message quotes.
+    (r',?\\"managedFields\\":\[.*?\}\]', ""),
+    (r'(?<=\\"creationTimestamp\\":\\")[^"\\]*', "TIME"),
+    # Ages, in Tables.
+    (r"^(\d+[smhdy]){1,2}$", "AGE"),
+)
+"""What messages and cells show that differs from run to run, and what stands for it."""
+
+
+def _settle(text: str) -> str:
+    for pattern, replacement in _VOLATILE_TEXTS:
+        text = re.sub(pattern, replacement, text)
+    return text
+
 
 GENERATED = re.compile(r"kube-api-access-" + SUFFIX)
 """Names that the server makes up without a generateName."""
@@ -118,7 +136,7 @@ def compare(recorded: Any, found: Any, bindings: Bindings, path: str = "") -> li
     if key in VOLATILE and isinstance(recorded, (str, int)):
         return _compare_volatile(key, recorded, found, bindings, path)
     if isinstance(recorded, str) and isinstance(found, str):
-        if _UNBOUND.sub("N", bindings.text(recorded)) == _UNBOUND.sub("N", found):
+        if _settle(bindings.text(recorded)) == _settle(found):
             return []
         if GENERATED.fullmatch(recorded) and GENERATED.fullmatch(found):
             same = bindings.bind("name", recorded, found)

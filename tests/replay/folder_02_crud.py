@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from crud_scenes import SCENES
 from replaying import Folder, Lab
 from scene import build_cluster
 
 FOLDER = "02-crud"
-MATCHED_AT_LEAST = 184
+MATCHED_AT_LEAST = 295
 
 KINDS = (*("configmap", "secret", "pod", "service", "deployment", "job", "lease", "namespace"),)
 STEPS = (
@@ -24,6 +25,9 @@ async def replay(folder: Folder) -> None:
     for kind in KINDS:
         async with folder.open_lab(build_cluster(folder)) as lab:
             await replay_life(lab, kind)
+    for scene in SCENES:
+        async with folder.open_lab(build_cluster(folder)) as lab:
+            await scene(lab)
 
 
 async def replay_life(lab: Lab, kind: str) -> None:

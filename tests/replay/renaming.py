@@ -8,6 +8,7 @@ what is valid stays valid and what is too long stays too long.
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 import string
@@ -18,7 +19,18 @@ BUILT_IN = frozenset(
     {
         *("default", "kube-system", "kube-public", "kube-node-lease", "kubernetes", "kube-dns"),
         *("kube-root-ca.crt", "coredns", "version", "apps", "batch", "nodes", "namespaces"),
-        *("server", "request", "error", "object", "field", "value", "name", "resource"),
+        *(
+            "server",
+            "request",
+            "error",
+            "object",
+            "field",
+            "value",
+            "name",
+            "resource",
+            "large",
+            "other",
+        ),
         *("cluster-admin", "admin", "edit", "view", "kubelet", "kube-controller-manager"),
     }
 )
@@ -58,11 +70,15 @@ class Renamer:
 
     def text(self, text: str) -> str:
         """A text in which names may occur."""
-        text = self._pattern.sub(lambda match: self._names[match[0]], text)
+        text = self.sent_text(text)
         # Chosen values of one character, in JSON that a message quotes.
         return re.sub(
             '(?<=":")[a-z0-9](?=")', lambda match: self._characters.get(match[0], match[0]), text
         )
+
+    def sent_text(self, text: str) -> str:
+        """A body that is sent as the text that it is."""
+        return self._pattern.sub(lambda match: self._names[match[0]], text)
 
     def document(self, value: Any, *, chosen: bool = False) -> Any:
         """JSON with new names; `chosen` says that this is a value which users choose."""
@@ -87,8 +103,14 @@ class Renamer:
         if key == "value" and isinstance(pointed, str):
             # Of a JSON patch.
             chosen = any(f"/{each}/" in pointed for each in MAPS)
-        encoded = key == "data" and "type" in parent
-        return self.document(value, chosen=chosen or (key in MAPS and not encoded))
+        if key == "data" and "type" in parent and isinstance(value, dict):
+            # A Secret's.
+            return {k: self._encoded(v) for k, v in value.items()}
+        return self.document(value, chosen=chosen or key in MAPS)
+
+    def _encoded(self, value: str) -> str:
+        plain = self.document(base64.b64decode(value).decode(), chosen=True)
+        return base64.b64encode(plain.encode()).decode()
 
     def _key(self, key: str, *, chosen: bool) -> str:
         if chosen or key.startswith(("f:", "k:")):
@@ -130,6 +152,8 @@ def collect_names(value: Any, found: set[str]) -> None:
     if isinstance(meta, dict):
         named = (meta.get("name"), meta.get("namespace"))
         found.update(name for name in named if isinstance(name, str) and is_own(meta))
+        if isinstance(meta.get("generateName"), str):
+            found.add(meta["generateName"].rstrip("-"))
         for key in ("labels", "annotations"):
             found.update(_chosen_values(meta.get(key)))
     for key in ("selector", "matchLabels"):

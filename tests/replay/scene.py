@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from replaying import Folder
+import json
 
+from replaying import Folder, Lab, settle_object
+
+from ktnet.lab.api.resources import RESOURCES
 from ktnet.lab.api.store import Store
 
 NAMESPACES = ("transcripts", "demo")
@@ -22,3 +25,63 @@ def add_namespace(store: Store, name: str) -> None:
     store.create("serviceaccounts", name, {"metadata": {"name": "default"}})
     ca = {"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "-"}}
     store.create("configmaps", name, ca)
+
+
+def add_recorded(
+    lab: Lab,
+    case: str,
+    *,
+    name: str = "",
+    replicas: int | None = None,
+    generation: int | None = None,
+    without_labels: tuple[str, ...] = (),
+) -> None:
+    """Puts what a recorded answer shows into the store, as it was before that request.
+
+    `name` is another object's recorded name, `replicas` and `generation` what it had before;
+    `without_labels` are those that the request was to add.
+    """
+    answer = lab.folder.cases[case].answer
+    kind = answer["kind"].removesuffix("List")
+    items = answer.get("items", [answer])
+    if kind == "Table":
+        items = [row["object"] for row in answer["rows"]]
+        kind = items[0]["kind"]
+    for item in items:
+        text = json.dumps({"kind": kind, **item})
+        shown = lab.given(
+            json.loads(text.replace(item["metadata"]["name"], name or "") if name else text)
+        )
+        meta = {k: v for k, v in shown["metadata"].items() if k not in OWNED_BY_SERVER}
+        labels = meta.get("labels") or {}
+        meta["labels"] = {k: v for k, v in labels.items() if k not in without_labels}
+        obj = {**shown, "metadata": meta}
+        if replicas is not None:
+            obj["spec"] = {**obj["spec"], "replicas": replicas}
+        status = obj.pop("status", None)
+        node = (obj.get("spec") or {}).pop("nodeName", None)
+        plural = next(r.plural for r in RESOURCES if r.kind == kind)
+        lab.store.create(plural, meta.get("namespace"), obj)
+        if status is not None:
+            settled = {**shown, "status": status}
+            if node:
+                settled["spec"] = {**settled["spec"], "nodeName": node}
+            settle_object(lab, settled)
+        wanted = generation or shown["metadata"].get("generation")
+        if wanted:
+            set_generation(lab, plural, meta, wanted)
+
+
+def set_generation(lab: Lab, plural: str, meta: dict, generation: int) -> None:
+    """As if the object had been changed that often: of its past only this is left."""
+    obj = lab.store.get(plural, meta.get("namespace"), meta["name"])
+    older = {**obj, "metadata": {**obj["metadata"], "generation": generation}}
+    lab.store._write(plural, older, obj)
+
+
+OWNED_BY_SERVER = frozenset(
+    {
+        *("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "managedFields"),
+        *("deletionGracePeriodSeconds", "finalizers", "generation", "generateName"),
+    }
+)

@@ -1,9 +1,11 @@
-"""What the body of a request says, and what the client wants to read. Pure."""
+"""What the body of a request says. Pure."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+import yaml
 
 from ktnet.lab.api.deletion import DeleteOptions
 from ktnet.lab.api.errors import ApiError, Obj, bad_request, not_supported
@@ -21,14 +23,8 @@ _UNKNOWN_FORMAT = (
     "the body of the request was in an unknown format - accepted media types include: "
     "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 )
-_NOT_ACCEPTABLE = (
-    "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
-    "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
-    "application/vnd.kubernetes.protobuf;stream=watch"
-)
 _PART_VERSIONS = {"Scale": "autoscaling/v1", "TokenRequest": "authentication.k8s.io/v1"}
 """Of what subresources take, where it isn't the object's own."""
-_JSON = frozenset({"application/json", "application/*", "*/*"})
 
 
 def too_large() -> ApiError:
@@ -37,20 +33,6 @@ def too_large() -> ApiError:
         "RequestEntityTooLarge",
         f"Request entity too large: limit is {MOST_BODY_BYTES}",
     )
-
-
-def choose_form(accept: str) -> str:
-    """Of several forms, the first that the lab speaks: "" (the object), PartialObjectMetadata or
-    PartialObjectMetadataList; raises ApiError 406."""
-    if not accept.strip():
-        return ""
-    for part in accept.split(","):
-        media, *parameters = (each.strip() for each in part.split(";"))
-        values = dict(each.partition("=")[::2] for each in parameters)
-        form = values.get("as", "")
-        if media in _JSON and form in {"", "PartialObjectMetadata", "PartialObjectMetadataList"}:
-            return form
-    raise ApiError(406, "NotAcceptable", _NOT_ACCEPTABLE, {})
 
 
 def parse_patch_kind(content_type: str, *, custom: bool) -> str:
@@ -75,6 +57,17 @@ def parse_json(kind: str, body: bytes) -> Any:
         ) from error
 
 
+def parse_yaml(kind: str, body: bytes) -> Any:
+    """YAML that could be JSON as well; raises ApiError 400."""
+    try:
+        return json.loads(json.dumps(yaml.safe_load(body)))
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
+            f"version/kind; error converting YAML to JSON: {error}"
+        ) from error
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
 
@@ -96,9 +89,9 @@ def parse_object(resource: Resource, content_type: str, body: bytes, *, kind: st
     """An object of that resource (or of `kind`, as /scale takes one); raises ApiError 400, 415."""
     wanted = kind or resource.kind
     media = content_type.partition(";")[0].strip()
-    if media not in {"", "application/json"}:
+    if media not in {"", "application/json", "application/yaml"}:
         raise ApiError(415, "UnsupportedMediaType", _UNKNOWN_FORMAT)
-    obj = parse_json(wanted, body)
+    obj = parse_yaml(wanted, body) if media.endswith("yaml") else parse_json(wanted, body)
     if not isinstance(obj, dict):
         raise bad_request(
             f"the object provided is unrecognized (must be of type {wanted}): couldn't get "

@@ -81,18 +81,20 @@ def check_preconditions(obj: Obj, resource: Resource, options: DeleteOptions) ->
 
 def plan_deletion(
     obj: Obj, plural: str, strategy: Strategy, options: DeleteOptions, now: datetime
-) -> Obj | None:
-    """The object as it waits for its end, or None where it goes at once.
+) -> Deleted:
+    """The object as it waits for its end, or its last state where it goes at once.
 
-    The same object back means that there is nothing to change.
+    The same object back, and not gone, means that there is nothing to change.
     """
     if plural == "namespaces":
-        return _plan_namespace(obj, now)
+        waiting = _plan_namespace(obj, now)
+        return Deleted(obj, gone=True) if waiting is None else Deleted(waiting, gone=False)
     grace_s = _grace_s(obj, options) if plural == "pods" else 0
     finalizers = _plan_finalizers(obj, strategy, options)
     meta = obj["metadata"]
-    if grace_s == 0 and not finalizers:
-        return None
+    gone = grace_s == 0 and not finalizers
+    if gone and plural != "pods":
+        return Deleted(obj, gone=True)
     dying = {**meta, "finalizers": finalizers}
     if "deletionTimestamp" not in meta:
         if "generation" in meta:
@@ -107,8 +109,9 @@ def plan_deletion(
         dying["deletionTimestamp"] = format_time(begun + timedelta(seconds=grace_s))
         dying["deletionGracePeriodSeconds"] = grace_s
     if dying == {**meta, "finalizers": meta.get("finalizers", [])}:
-        return obj
-    return {**obj, "metadata": dying}
+        return Deleted(obj, gone)
+    # What ends with grace is marked even where it ends at once.
+    return Deleted({**obj, "metadata": dying}, gone)
 
 
 def is_over(obj: Obj) -> bool:

@@ -22,7 +22,8 @@ def merge_patch(target: Any, patch: Any) -> Any:
             merged.pop(key, None)
         else:
             merged[key] = merge_patch(merged.get(key), value)
-    return merged
+    # What was merged comes out sorted, as Go writes its maps: a refusal shows it.
+    return dict(sorted(merged.items()))
 
 
 def json_patch(target: Any, patch: Any) -> Any:

@@ -9,11 +9,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import yaml
 from aiohttp import web
 
 from ktnet.lab.api.authorization import Caller
 from ktnet.lab.api.body import (
-    choose_form,
     parse_delete_options,
     parse_json,
     parse_object,
@@ -35,6 +35,8 @@ from ktnet.lab.api.listing import (
     strip_to_metadata,
     too_old,
 )
+from ktnet.lab.api.media import Form, choose_form
+from ktnet.lab.api.metadata import utc_now
 from ktnet.lab.api.podsecurity.admission import (
     build_warning,
     list_namespace_warnings,
@@ -46,6 +48,7 @@ from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import build_scale
 from ktnet.lab.api.store import Admit, Store
 from ktnet.lab.api.strategies.strategy import Strategy
+from ktnet.lab.api.tables.table import build_table
 from ktnet.lab.api.target import Target
 from ktnet.lab.api.watching import Watch, encode_event
 
@@ -117,7 +120,7 @@ class Call:
         return {"Warning": f'299 - "{text}"'} if text else {}
 
     @property
-    def form(self) -> str:
+    def form(self) -> Form:
         """How the client wants to see objects; raises ApiError 406."""
         return choose_form(self.request.headers.get("Accept", ""))
 
@@ -150,10 +153,14 @@ class Rest:
         call = Call(request, target, resource, body, dict(request.query), caller)
         if target.verb == "watch":
             return await self._watch(call)
+        form = call.form
         response = self._verbs[target.verb](call)
         response.headers.extend(call.warnings)
         for text in call.heard:
             response.headers.add("Warning", build_warning(text))
+        if form.yaml and isinstance(response.body, bytes):
+            response.body = yaml.safe_dump(json.loads(response.body))
+            response.content_type = "application/yaml"
         return response
 
     def _get(self, call: Call) -> web.Response:
@@ -161,7 +168,10 @@ class Rest:
         obj = self._store.get(call.plural, call.namespace, call.name)
         if call.subresource == "scale":
             return respond(build_scale(obj))
-        return respond(strip_to_metadata(obj) if form else _show(call, obj))
+        if form.is_table:
+            meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+            return respond(_build_table(call, [obj], meta))
+        return respond(strip_to_metadata(obj) if form.is_partial else _show(call, obj))
 
     def _list(self, call: Call) -> web.Response:
         form = call.form
@@ -173,7 +183,9 @@ class Rest:
         except ApiError as error:
             raise too_old(options) from error
         listed = build_list(call.resource, objects, options, version)
-        return respond(strip_list(listed) if form else listed)
+        if form.is_table:
+            return respond(_build_table(call, listed["items"], listed["metadata"]))
+        return respond(strip_list(listed) if form.is_partial else listed)
 
     async def _watch(self, call: Call) -> web.StreamResponse:
         form = call.form
@@ -188,8 +200,13 @@ class Rest:
         response = web.StreamResponse(headers=headers)
         response.enable_chunked_encoding()
         await response.prepare(call.request)
+        told = False
         async for event in watch.events():
-            await response.write(encode_event(event, form, call.resource))
+            tabulated = form.is_table and event["type"] != "ERROR"
+            # The columns are said once.
+            shown = _tabulate(call, event, defined=not told) if tabulated else event
+            told = True
+            await response.write(encode_event(shown, form, call.resource))
         await response.write_eof()
         return response
 
@@ -314,6 +331,19 @@ def check_supported(target: Target, resource: Resource) -> None:
         raise wrong_method()
     if target.subresource and target.subresource not in PART_PATHS:
         raise not_supported(f"{resource.plural}/{target.subresource}")
+
+
+def _build_table(call: Call, objects: list[Obj], meta: Obj, *, defined: bool = True) -> Obj:
+    include = call.query.get("includeObject", "")
+    return build_table(call.resource, objects, meta, utc_now(), include=include, defined=defined)
+
+
+def _tabulate(call: Call, event: Obj, *, defined: bool) -> Obj:
+    """An event of a watch, with a Table of one row (none, for a bookmark)."""
+    obj = event["object"]
+    rows = [] if event["type"] == "BOOKMARK" else [obj]
+    meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+    return {**event, "object": _build_table(call, rows, meta, defined=defined)}
 
 
 def _show(call: Call, obj: Obj) -> Obj:

@@ -23,7 +23,7 @@ def build_scale(obj: Obj) -> Obj:
         "spec": {"replicas": replicas} if replicas else {},
         "status": {
             "replicas": obj.get("status", {}).get("replicas", 0),
-            "selector": _format_selector(obj["spec"].get("selector") or {}),
+            "selector": format_selector(obj["spec"].get("selector") or {}),
         },
     }
 
@@ -38,7 +38,7 @@ def apply_scale(obj: Obj, scale: Obj) -> Obj:
     return copy.deepcopy({**obj, "spec": {**obj["spec"], "replicas": replicas}})
 
 
-def _format_selector(selector: Obj) -> str:
+def format_selector(selector: Obj) -> str:
     """A LabelSelector as a string: what /scale shows to autoscalers."""
     terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     for expression in selector.get("matchExpressions") or []:

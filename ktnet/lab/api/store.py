@@ -205,17 +205,17 @@ class Store:
     ) -> Obj:
         """The whole object anew; `subresource` is status, scale, finalize or binding."""
         resource, strategy = self._kind(plural)
-        old = self._objects[plural].get((namespace or "", name))
-        if old is None and subresource is None and strategy.creates_on_update:
-            return self.create(plural, namespace, obj, dry_run=dry_run, admit=admit)
-        if old is None:
-            raise not_found(resource.group, plural, name)
         check_decodable("Scale" if subresource == "scale" else resource.kind, obj)
         named = obj.get("metadata", {}).get("name")
         if named and named != name:
             raise bad_request(
                 f"the name of the object ({named}) does not match the name on the URL ({name})"
             )
+        old = self._objects[plural].get((namespace or "", name))
+        if old is None and subresource is None and strategy.creates_on_update:
+            return self.create(plural, namespace, obj, dry_run=dry_run, admit=admit)
+        if old is None:
+            raise not_found(resource.group, plural, name)
         check_place({"metadata": {}, **obj}, resource, namespace)
         version = obj.get("metadata", {}).get("resourceVersion")
         if not version and not strategy.updates_unconditionally:
@@ -285,11 +285,12 @@ class Store:
         check_deletable(resource, name)
         check_preconditions(old, resource, options)
         planned = plan_deletion(old, plural, strategy, options, self._clock())
-        if planned is None:
-            return Deleted(old if dry_run else self._remove(plural, old), gone=True)
-        planned = tidy(planned, resource)
-        unchanged = dry_run or planned == old
-        return Deleted(planned if unchanged else self._write(plural, planned, old), gone=False)
+        new = tidy(planned.obj, resource)
+        if dry_run or (new == old and not planned.gone):
+            return Deleted(new, planned.gone)
+        if planned.gone:
+            return Deleted(self._remove(plural, old, new), gone=True)
+        return Deleted(self._write(plural, new, old), gone=False)
 
     def _replace(
         self,
@@ -362,18 +363,21 @@ class Store:
             self._wakers.setdefault(key, set())
         return new
 
-    def _remove(self, plural: str, old: Obj) -> Obj:
+    def _remove(self, plural: str, old: Obj, last: Obj | None = None) -> Obj:
+        """Gives the object as it last was: `last`, where that differs from what is stored."""
         self.version += 1
         meta = old["metadata"]
         del self._objects[plural][meta.get("namespace", ""), meta["name"]]
-        last = {**old, "metadata": {**meta, "resourceVersion": str(self.version)}}
-        self._tell(plural, Change(self.version, "DELETED", last, old))
+        shown = last or old
+        version = {"resourceVersion": str(self.version)}
+        told = {**shown, "metadata": {**shown["metadata"], **version}}
+        self._tell(plural, Change(self.version, "DELETED", told, old))
         if plural == DEFINITIONS:
             # All objects of the kind go with it.
             for obj in list(self._objects[meta["name"]].values()):
                 self._remove(meta["name"], obj)
             self.catalog.forget(old)
-        return old
+        return shown
 
     def _tell(self, plural: str, change: Change) -> None:
         self.history.append(plural, change)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from ktnet.lab.api.errors import ApiError, Obj
 from ktnet.lab.api.history import Change
 from ktnet.lab.api.listing import strip_to_metadata
+from ktnet.lab.api.media import Form
 from ktnet.lab.api.query import ListOptions, parse_version
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.store import Store
@@ -130,11 +131,11 @@ def _plan_bookmarks(now_s: float, end_s: float) -> list[float]:
     return [*(now_s + BOOKMARK_EVERY_S * (i + 1) for i in range(count)), last_s]
 
 
-def encode_event(event: Obj, form: str, resource: Resource) -> bytes:
-    """One line; `form` is PartialObjectMetadata or empty."""
-    if event["type"] != "ERROR":
+def encode_event(event: Obj, form: Form, resource: Resource) -> bytes:
+    """One line."""
+    if event["type"] != "ERROR" and not form.is_table:
         obj = event["object"]
-        if form:
+        if form.is_partial:
             obj = strip_to_metadata(obj)
         elif resource.custom:
             obj = {**obj, "apiVersion": resource.api_version}
