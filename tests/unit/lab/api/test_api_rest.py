@@ -168,15 +168,34 @@ def test_paths_that_nobody_serves_get_the_plain_page():
     with_lab(scenario)
 
 
+def test_a_list_can_be_read_as_a_table():
+    async def scenario(lab):
+        await lab.ask("POST", MAPS, config("c"))
+        table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        _, listed = await lab.ask("GET", MAPS, headers=table)
+        assert listed["kind"] == "Table"
+        assert [row["cells"][:2] for row in listed["rows"]] == [["c", 0]]
+
+    with_lab(scenario)
+
+
+def test_objects_are_read_and_written_as_yaml():
+    async def scenario(lab):
+        yaml = {"Content-Type": "application/yaml", "Accept": "application/yaml"}
+        body = "metadata: {name: c}\ndata: {a: b}"
+        status, said = await lab.ask("POST", MAPS, body, headers=yaml, raw=True)
+        assert (status, lab.headers["Content-Type"]) == (201, "application/yaml")
+        assert b"\n  a: b\n" in said
+        assert (await lab.ask("POST", MAPS, "a: [", headers=yaml, raw=True))[0] == 400
+
+    with_lab(scenario)
+
+
 def test_what_the_lab_cannot_do_it_says():
     async def scenario(lab):
         await lab.ask("POST", MAPS, config("c"))
         apply = {"Content-Type": "application/apply-patch+yaml"}
         assert (await lab.ask("PATCH", f"{MAPS}/c", "{}", headers=apply))[0] == 501
-        table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
-        assert (await lab.ask("GET", MAPS, headers=table))[0] == 406
-        yaml = {"Content-Type": "application/yaml"}
-        assert (await lab.ask("POST", MAPS, "a: b", headers=yaml))[0] == 415
         spdy = {"Upgrade": "SPDY/3.1", "Connection": "Upgrade"}
         run_pod(lab.store, "p")
         assert (await lab.ask("POST", f"{PODS}/p/portforward", headers=spdy))[0] == 501
