@@ -46,6 +46,15 @@ class ShadowSpec:
     """The client's public key, "ssh-ed25519 BASE64"; put in by whoever has made it."""
     via: Via = "port-forward"
     image_pull_secrets: tuple[str, ...] = ()
+    service_account: str = ""
+    """Its name, for what admission makes of it; no token of it is mounted."""
+    node_selector: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    """The user's own, on Job and pod; none of those in `build_labels`."""
+    annotations: tuple[tuple[str, str], ...] = ()
+    """The user's own, on Job and pod; they come before ours."""
+    resources: tuple[tuple[str, str], ...] = ()
+    """Requests and limits ("cpu", "500m"); where there are none, small requests and no limits."""
     idle_s: int = 60
     """The shadow ends itself after so long without a client."""
     timeout_s: float = 60
@@ -70,7 +79,8 @@ def build_job(name: str, spec: ShadowSpec) -> Json:
         "metadata": {
             "name": name,
             "namespace": spec.namespace,
-            "labels": build_labels(name),
+            "labels": {**dict(spec.labels), **build_labels(name)},
+            "annotations": dict(spec.annotations),
         },
         "spec": {
             # No podFailurePolicy: with one, a lost pod is replaced only after its full end.
@@ -98,15 +108,21 @@ def _build_pod_template(name: str, spec: ShadowSpec) -> Json:
     }
     if spec.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in spec.image_pull_secrets]
+    if spec.service_account:
+        pod["serviceAccountName"] = spec.service_account
+    if spec.node_selector:
+        pod["nodeSelector"] = dict(spec.node_selector)
     return {
         "metadata": {
-            "labels": build_labels(name)
+            "labels": dict(spec.labels)
+            | build_labels(name)
             | {"ktnet.dev/via": spec.via, "sidecar.istio.io/inject": "false"},
             # A mesh's sidecar would take the shadow's connections and keep the Job from its end.
             "annotations": {
                 "sidecar.istio.io/inject": "false",
                 "linkerd.io/inject": "disabled",
-            },
+            }
+            | dict(spec.annotations),
         },
         "spec": pod,
     }
@@ -133,14 +149,21 @@ def _build_container(spec: ShadowSpec) -> Json:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        # Requests only: a memory limit would kill the tunnel under load.
-        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+        "resources": _build_resources(spec),
     }
     if direct:
         container["env"] = [
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
         ]
     return container
+
+
+def _build_resources(spec: ShadowSpec) -> Json:
+    if spec.resources:
+        # Whoever names them has a quota that wants both.
+        return {"requests": dict(spec.resources), "limits": dict(spec.resources)}
+    # Requests only: a memory limit would kill the tunnel under load.
+    return {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
 
 def build_lease(name: str, namespace: str, holder: str, job_uid: str, now: datetime) -> Json:

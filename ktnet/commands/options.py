@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import click
 
+from ktnet.commands.keyvalues import ANNOTATION, LABEL, OWN_LABEL, RESOURCES
 from ktnet.commands.progress import Progress, log_to_stderr
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
@@ -50,6 +51,38 @@ _SHADOW: tuple[Decorator, ...] = (
         metavar="SECRET",
         multiple=True,
         help="Secret to pull the image with; may be repeated.",
+    ),
+    click.option(
+        "--service-account",
+        metavar="NAME",
+        default="",
+        help="ServiceAccount of the shadow pod (default: the namespace's; its token isn't mounted).",
+    ),
+    click.option(
+        "--node-selector",
+        type=LABEL,
+        multiple=True,
+        help="Run the shadow on a node with this label; may be repeated.",
+    ),
+    click.option(
+        "--label",
+        "labels",
+        type=OWN_LABEL,
+        multiple=True,
+        help="Put this label on the shadow's Job and pod; may be repeated.",
+    ),
+    click.option(
+        "--annotation",
+        "annotations",
+        type=ANNOTATION,
+        multiple=True,
+        help="Put this annotation on the shadow's Job and pod; may be repeated.",
+    ),
+    click.option(
+        "--resources",
+        type=RESOURCES,
+        default=(),
+        help="The shadow's requests and limits (default: small requests, no limits).",
     ),
     click.option(
         "--via",

@@ -22,6 +22,11 @@ class ShadowOptions:
 
     image: str | None = None
     image_pull_secrets: tuple[str, ...] = ()
+    service_account: str = ""
+    node_selector: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    resources: tuple[tuple[str, str], ...] = ()
     via: Literal["port-forward", "direct"] = "port-forward"
     idle_s: int = 60
     timeout_s: float = 60

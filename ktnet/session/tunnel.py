@@ -76,6 +76,11 @@ def build_spec(options: ShadowOptions, namespace: str) -> ShadowSpec:
         image=options.image or f"ktnet-shadow:{version('ktnet')}",
         via=options.via,
         image_pull_secrets=options.image_pull_secrets,
+        service_account=options.service_account,
+        node_selector=options.node_selector,
+        labels=options.labels,
+        annotations=options.annotations,
+        resources=options.resources,
         idle_s=options.idle_s,
         timeout_s=options.timeout_s,
     )
