@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
 from typing import Any, Literal
 
 import aiohttp
@@ -20,6 +19,7 @@ from multidict import CIMultiDict
 from ktnet.cluster.kubeconfig.access import Access
 from ktnet.cluster.kubeconfig.credentials import Headers
 from ktnet.cluster.kubeconfig.proxies import SOCKS
+from ktnet.wire.release import VERSION
 
 SOCKS_FAILURES = (ProxyConnectionError, ProxyError, ProxyTimeoutError)
 """What aiohttp doesn't know of."""
@@ -27,7 +27,7 @@ SOCKS_FAILURES = (ProxyConnectionError, ProxyError, ProxyTimeoutError)
 _MESSAGE_LIMIT = 1 << 20
 """Bytes of one WebSocket message to us: real servers send 32,769 at most."""
 _REQUESTS_AT_ONCE = 100
-_USER_AGENT = f"ktnet/{version('ktnet')}"
+_USER_AGENT = f"ktnet/{VERSION}"
 
 WebSocket = aiohttp.ClientWebSocketResponse[Literal[True]]
 

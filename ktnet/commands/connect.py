@@ -67,6 +67,12 @@ if TYPE_CHECKING:
     metavar="USER",
     help="With --mode proxy: who may use it, with the password in $KTNET_PROXY_PASSWORD.",
 )
+@click.option(
+    "-d",
+    "--detach",
+    is_flag=True,
+    help="Return when it is connected, and stay so until `ktnet disconnect`.",
+)
 @progress_options
 def connect(
     cluster: ClusterOptions,
@@ -79,6 +85,7 @@ def connect(
     mode: Literal["tun", "proxy"],
     listen: tuple[str, int],
     proxy_user: str | None,
+    detach: bool,
     progress: Progress,
 ) -> None:
     """Join this machine to the cluster's network.
@@ -104,9 +111,9 @@ def connect(
         opening = open_proxy_session(
             build_proxy_options(cluster, shadow, listen, proxy_user), progress
         )
-        run_in_foreground("connect", identity, opening, progress)
+        run_in_foreground("connect", identity, opening, progress, detach=detach)
         return
-    run_in_foreground("connect", identity, open_session(options, progress), progress)
+    run_in_foreground("connect", identity, open_session(options, progress), progress, detach=detach)
 
 
 def build_proxy_options(

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from ktnet.commands.detach import run_detached
 from ktnet.commands.progress import Progress
 from ktnet.control import open_control
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
@@ -38,18 +39,35 @@ def run_in_foreground(
     identity: dict[str, Any],
     opening: AbstractAsyncContextManager[Running],
     progress: Progress,
+    *,
+    detach: bool = False,
 ) -> None:
     """Opens the session, keeps it until it shall end, and undoes it.
 
-    `identity` is what `ktnet status` shows of it from the start. Raises Interrupted where it
+    `identity` is what `ktnet status` shows of it from the start. With `detach`, only what happens
+    until it is ready does so in the foreground. Raises Interrupted where it
     shall end before it is ready, and what the session raises.
     """
-    asyncio.run(_Foreground(command, identity, progress).run(opening))
+
+    def run(on_ready: Callable[[], None] | None) -> None:
+        asyncio.run(_Foreground(command, identity, progress, on_ready).run(opening))
+
+    if detach:
+        run_detached(run)
+    else:
+        run(None)
 
 
 class _Foreground:
-    def __init__(self, command: str, identity: dict[str, Any], progress: Progress) -> None:
+    def __init__(
+        self,
+        command: str,
+        identity: dict[str, Any],
+        progress: Progress,
+        on_ready: Callable[[], None] | None,
+    ) -> None:
         self._progress = progress
+        self._on_ready = on_ready
         self._state = "connecting"
         self._described = {"command": command, **identity, "since": build_time(datetime.now(UTC))}
         self._details: Callable[[], dict[str, Any]] = dict
@@ -72,7 +90,11 @@ class _Foreground:
         async with opening as session:
             self._opening = None
             self._state, self._details, self._session = "connected", session.describe, session
-            self._progress.ready("Ctrl-C or `ktnet disconnect` undoes it all")
+            if self._on_ready is None:
+                self._progress.ready("Ctrl-C or `ktnet disconnect` undoes it all")
+            else:
+                self._progress.ready("`ktnet disconnect` undoes it all")
+                self._on_ready()
             failure = await self._wait_for_end(session)
             self._state, self._session = "ending", None
             self._progress.begin()

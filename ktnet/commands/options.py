@@ -56,7 +56,7 @@ _SHADOW: tuple[Decorator, ...] = (
         "--service-account",
         metavar="NAME",
         default="",
-        help="ServiceAccount of the shadow pod (default: the namespace's; its token isn't mounted).",
+        help="ServiceAccount of the shadow pod; its token isn't mounted (default: default).",
     ),
     click.option(
         "--node-selector",
@@ -81,6 +81,7 @@ _SHADOW: tuple[Decorator, ...] = (
     click.option(
         "--resources",
         type=RESOURCES,
+        metavar="cpu=..,memory=..",
         default=(),
         help="The shadow's requests and limits (default: small requests, no limits).",
     ),

@@ -24,6 +24,7 @@ from ktnet.link.probe import Probe
 from ktnet.wire.channel import Surroundings, Traffic
 from ktnet.wire.congestion import Congestion
 from ktnet.wire.flow import Opening, Receiver
+from ktnet.wire.release import parse_greeting
 from ktnet.wire.shadow import PROBE_HOST, SSH_PORT, SSH_USER
 from ktnet.wire.window import WindowBudget
 
@@ -61,6 +62,11 @@ class Link:
     def closed(self) -> TunnelError | None:
         """Why the connection is no more; None while it is up."""
         return self._lost.result() if self._lost.done() else None
+
+    @property
+    def shadow_version(self) -> str:
+        """The release that the shadow says it is of; empty where it says none."""
+        return parse_greeting(str(self._connection.get_extra_info("server_version")))
 
     async def wait_closed(self) -> TunnelError:
         """Wait for the connection's end, and say why."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 from ktnet.cluster.review import require_rights
@@ -21,6 +20,7 @@ from ktnet.session.cluster import Cluster
 from ktnet.session.options import ShadowOptions
 from ktnet.session.report import Report
 from ktnet.wire.flow import Opening, Receiver
+from ktnet.wire.release import VERSION
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Tunnel:
             "session": self.shadow.name,
             "pod": self.shadow.pod.name,
             "via": self.shadow.spec.via,
+            "image": self.shadow.spec.image,
+            "shadow_version": self._link.shadow_version,
         }
 
 
@@ -73,7 +75,7 @@ def build_spec(options: ShadowOptions, namespace: str) -> ShadowSpec:
     """The shadow that these options ask for; `open_tunnel` puts its key in."""
     return ShadowSpec(
         namespace=namespace,
-        image=options.image or f"ktnet-shadow:{version('ktnet')}",
+        image=options.image or f"ktnet-shadow:{VERSION}",
         via=options.via,
         image_pull_secrets=options.image_pull_secrets,
         service_account=options.service_account,

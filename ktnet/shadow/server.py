@@ -22,6 +22,7 @@ from ktnet.shadow.resolver import Resolver
 from ktnet.shadow.target import EchoReceiver, TargetFailed, TargetReceiver, open_target
 from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
 from ktnet.wire.flow import OpenFailure
+from ktnet.wire.release import SSH_VERSION
 from ktnet.wire.shadow import PROBE_HOST, SSH_USER
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
 
@@ -212,6 +213,7 @@ async def open_server(
         port,
         tunnel=Listener(shadow.admission),
         config=None,
+        server_version=SSH_VERSION,
         server_factory=lambda: ShadowServer(shadow),
         server_host_keys=[host_key],
         gss_host=None,
