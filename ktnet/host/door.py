@@ -25,7 +25,7 @@ from ktnet.host.journal import (
     remove_drafts,
 )
 from ktnet.host.netlink import Netlink
-from ktnet.host.plan import HostFacts, LinkPlan, ResolverPlan
+from ktnet.host.plan import HELD, HostFacts, LinkPlan, ResolverPlan
 from ktnet.host.resolver import (
     RESOLV_CONF,
     mend_resolver,
@@ -61,7 +61,12 @@ class Door:
             routes=self._netlink.routes(),
             resolver=survey_resolver(self._resolv_conf),
             mended=tuple(mended),
+            held=self._is_held(),
         )
+
+    def _is_held(self) -> bool:
+        with open_directory(self._journals) as directory, open_journals(directory) as found:
+            return any(map(_holds_this_network, found))
 
     # --- making ---
 
@@ -217,13 +222,16 @@ class Door:
 
 
 def _refuse_second(found: Iterable[Found]) -> None:
-    net, _ = namespaces()
     for journal in found:
-        if journal.alive and journal.record is not None and journal.record.net == net:
+        if _holds_this_network(journal):
             raise Conflict(
-                "another ktnet session has this machine's network in its hands",
-                hint=f"end it with: ktnet disconnect (its helper has pid {journal.pid})",
+                HELD, hint=f"end it with: ktnet disconnect (its helper has pid {journal.pid})"
             )
+
+
+def _holds_this_network(journal: Found) -> bool:
+    net, _ = namespaces()
+    return journal.alive and journal.record is not None and journal.record.net == net
 
 
 def _ordered(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:

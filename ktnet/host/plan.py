@@ -13,6 +13,9 @@ from typing import Literal
 
 from ktnet.errors import HostNetworkError, UsageError
 
+HELD = "another ktnet session has this machine's network in its hands"
+"""For the user, where a second one can't be."""
+
 MTU = 1500
 """Of the TUN. Larger reads come as GSO super-packets anyway, and 1500 surprises no application."""
 
@@ -81,13 +84,15 @@ class ResolverFact:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What a plan is made from. `mended`: what the helper had to undo of a session that died."""
+    """What a plan is made from. `mended`: what the helper had to undo of a session that died.
+    `held`: whether another session has this network in its hands."""
 
     links: tuple[str, ...]
     addresses: tuple[AddressFact, ...]
     routes: tuple[RouteFact, ...]
     resolver: ResolverFact
     mended: tuple[str, ...] = ()
+    held: bool = False
 
 
 # --- the plan ---

@@ -133,6 +133,7 @@ def _facts_to_json(facts: HostFacts) -> dict[str, Any]:
             "stub": facts.resolver.stub,
         },
         "mended": [_printable(note) for note in facts.mended[:MAX_NOTES]],
+        "held": facts.held,
     }
 
 
@@ -143,6 +144,7 @@ def _parse_facts(fields: Fields) -> HostFacts:
         routes=tuple(_parse_route(item) for item in fields.objects("routes", MAX_FACTS)),
         resolver=_parse_resolver_fact(fields.object("resolver")),
         mended=fields.texts("mended", MAX_NOTES, _MAX_TEXT),
+        held=fields.flag("held"),
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ktnet.cluster.api import Api, open_api
-from ktnet.cluster.config import load_target
+from ktnet.cluster.config import PLUGIN_TIMEOUT_S, load_target
 from ktnet.session.options import ClusterOptions
 
 
@@ -29,11 +29,18 @@ class Cluster:
 
 
 @asynccontextmanager
-async def open_cluster(options: ClusterOptions) -> AsyncIterator[Cluster]:
-    """Read the configuration; nothing is sent before the first request.
+async def open_cluster(
+    options: ClusterOptions, timeout_s: float = PLUGIN_TIMEOUT_S
+) -> AsyncIterator[Cluster]:
+    """Read the configuration; nothing is sent before the first request. An exec plugin that nobody
+    talks with has `timeout_s` at most.
 
     Raises UsageError where the configuration is missing or wrong.
     """
-    target = load_target(options.kubeconfig, options.context)
+    target = load_target(
+        options.kubeconfig,
+        options.context,
+        plugin_timeout_s=min(PLUGIN_TIMEOUT_S, timeout_s),
+    )
     async with open_api(target) as api:
         yield Cluster(api, options.namespace or target.namespace)

@@ -21,8 +21,9 @@ from ktnet.cluster.cidrs import ClusterRanges, api_server_addresses, find_cluste
 from ktnet.cluster.services import ServiceIndex, open_service_index
 from ktnet.dns.policy import Policy, build_policy
 from ktnet.dns.proxy import Proxy, open_proxy
+from ktnet.errors import Conflict
 from ktnet.host.client import Host, open_host
-from ktnet.host.plan import HostFacts, HostPlan, plan_host
+from ktnet.host.plan import HELD, HostFacts, HostPlan, plan_host
 from ktnet.session.cluster import open_cluster
 from ktnet.session.options import ConnectOptions
 from ktnet.session.report import Report
@@ -82,8 +83,14 @@ async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator
     Raises a KtnetError that says which part failed, everything undone.
     """
     async with AsyncExitStack() as parts:
-        cluster = await parts.enter_async_context(open_cluster(options.cluster))
+        cluster = await parts.enter_async_context(
+            open_cluster(options.cluster, options.shadow.timeout_s)
+        )
         host = await parts.enter_async_context(open_host())
+        found = await host.facts()
+        if found.held:
+            # Said here, a second session makes no shadow for nothing.
+            raise Conflict(HELD, hint="end it with: ktnet disconnect")
         services = await parts.enter_async_context(
             open_service_index(cluster.api, cluster.namespace)
         )
@@ -98,7 +105,13 @@ async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator
         ranges = await finding_ranges
         facts = await host.facts()
         plan = await build_plan(options, tunnel, ranges, facts)
-        for text in (*facts.mended, services.warning, *ranges.warnings, *plan.warnings):
+        for text in (
+            *found.mended,
+            *facts.mended,
+            services.warning,
+            *ranges.warnings,
+            *plan.warnings,
+        ):
             if text:
                 report.note(text)
         capture, names = await enter_capture(parts, options, host, tunnel, services, facts, plan)

@@ -69,10 +69,15 @@ class Client:
 
 
 @contextmanager
-def open_client(lab: Lab, *options: str, laptop: int = 1) -> Iterator[Client]:
-    """A client that has just been started; gone afterwards, though perhaps not what it made."""
+def open_client(
+    lab: Lab, *options: str, laptop: int = 1, around: tuple[str, ...] = ()
+) -> Iterator[Client]:
+    """A client that has just been started; gone afterwards, though perhaps not what it made.
+
+    `around` is a command that becomes the one that follows it.
+    """
     process = subprocess.Popen(
-        lab.exec(*CONNECT, "--idle", str(IDLE_S), *options, laptop=laptop),
+        lab.exec(*around, *CONNECT, "--idle", str(IDLE_S), *options, laptop=laptop),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -52,6 +52,18 @@ def test_help_is_quick() -> None:
         ["connect", "--via", "pigeon"],
         ["connect", "--timeout", "soon"],
         ["disconnect", "x"],
+        ["connect", "--label", "novalue"],
+        ["connect", "--label", "a b=c"],
+        ["connect", "--label", "team=a b"],
+        ["connect", "--label", "ktnet.dev/session=x"],
+        ["connect", "--label", "app.kubernetes.io/name=x"],
+        ["connect", "--label", "-/x=y"],
+        ["connect", "--annotation", "=x"],
+        ["connect", "--node-selector", "disk=" + 64 * "x"],
+        ["connect", "--resources", "cpu"],
+        ["connect", "--resources", "cpu=-1"],
+        ["connect", "--resources", "cpu=1,cpu=2"],
+        ["connect", "--resources", "gpu=1"],
     ],
 )
 def test_wrong_usage_is_code_2_without_a_traceback(arguments: list[str]) -> None:

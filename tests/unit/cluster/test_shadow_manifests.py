@@ -1,6 +1,7 @@
 """The manifests of a session, against the rules that clusters enforce."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -145,3 +146,26 @@ def test_the_lease_is_owned_by_the_job_and_says_who_and_when():
 def test_times_have_six_fractional_digits():
     assert build_micro_time(NOW) == "2026-11-23T08:05:03.000042Z"
     assert build_renewal(NOW) == {"spec": {"renewTime": "2026-11-23T08:05:03.000042Z"}}
+
+
+def test_what_the_user_asks_for_is_on_job_and_pod_and_takes_nothing_of_ours():
+    spec = replace(
+        SPEC,
+        service_account="builder",
+        node_selector=(("disk", "ssd"),),
+        labels=(("team", "a"), ("ktnet.dev/session", "another")),
+        annotations=(("note", "x"), ("sidecar.istio.io/inject", "true")),
+        resources=(("cpu", "1"), ("memory", "1Gi")),
+    )
+    job = build_job("ktnet-connect-abcde", spec)
+    template = job["spec"]["template"]
+    for metadata in (job["metadata"], template["metadata"]):
+        assert metadata["labels"]["team"] == "a"
+        assert metadata["labels"]["ktnet.dev/session"] == "ktnet-connect-abcde"
+        assert metadata["annotations"]["note"] == "x"
+    assert template["metadata"]["annotations"]["sidecar.istio.io/inject"] == "true"
+    pod = template["spec"]
+    assert (pod["serviceAccountName"], pod["nodeSelector"]) == ("builder", {"disk": "ssd"})
+    assert pod["automountServiceAccountToken"] is False
+    wanted = {"cpu": "1", "memory": "1Gi"}
+    assert pod["containers"][0]["resources"] == {"requests": wanted, "limits": wanted}

@@ -1,0 +1,237 @@
+"""What `connect` can't begin with: each a line with a cause, a code of its own, nothing left."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from connect_client import CONNECT, HOST_STATE, OBJECTS, differences, open_client
+
+from ktnet.lab.harness import KTNET, Lab, open_lab
+
+pytestmark = pytest.mark.lab
+
+API_SERVER = "192.168.64.1"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with open_lab(f"refused-{os.getpid()}") as lab:
+        yield lab
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(lab: Lab) -> Iterator[None]:
+    before = lab.census()
+    yield
+    assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
+
+
+def fails(lab: Lab, *command: str, lines: int = 2) -> tuple[int, str]:
+    """Exit code and stderr of a command on the laptop that has to fail without a traceback."""
+    done = subprocess.run(lab.exec(*command), capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= lines, done.stderr
+    assert done.stderr.startswith("ktnet: ")
+    return done.returncode, done.stderr
+
+
+def read_config(lab: Lab) -> dict:
+    return yaml.safe_load((lab.directory / "kubeconfig").read_text())
+
+
+def with_config(lab: Lab, tmp_path: Path, config: dict | str, *options: str) -> tuple[int, str]:
+    path = tmp_path / "kubeconfig"
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return fails(lab, *CONNECT, "--kubeconfig", str(path), *options)
+
+
+def with_plugin(lab: Lab, tmp_path: Path, code: str, *options: str) -> tuple[int, str]:
+    plugin = tmp_path / "login"
+    plugin.write_text(f"#!{sys.executable}\n{code}\n")
+    plugin.chmod(0o755)
+    config = read_config(lab)
+    version = "client.authentication.k8s.io/v1"
+    fields = {"apiVersion": version, "command": "./login", "interactiveMode": "Never"}
+    config["users"][0]["user"] = {"exec": fields}
+    return with_config(lab, tmp_path, config, *options)
+
+
+# --- 2, 4: configuration and credentials ---
+
+
+def test_no_kubeconfig(lab: Lab) -> None:
+    code, said = fails(lab, "env", "-u", "KUBECONFIG", "HOME=/nonexistent", *CONNECT)
+    assert (code, "no kubeconfig" in said) == (2, True)
+
+
+@pytest.mark.parametrize("text", ["clusters: [", "clusters: 7", "\0", "{"])
+def test_a_broken_kubeconfig(lab: Lab, tmp_path: Path, text: str) -> None:
+    code, said = with_config(lab, tmp_path, text)
+    assert (code, str(tmp_path) in said) == (2, True)
+
+
+def test_a_failing_plugin_is_quoted(lab: Lab, tmp_path: Path) -> None:
+    code, said = with_plugin(lab, tmp_path, "raise SystemExit('log in to the shop first')")
+    assert code == 4
+    assert "exec plugin login failed with exit code 1: log in to the shop first" in said
+
+
+def test_a_hanging_plugin_is_quoted(lab: Lab, tmp_path: Path) -> None:
+    text = "import sys, time\nprint('see your phone', file=sys.stderr, flush=True)\ntime.sleep(600)"
+    code, said = with_plugin(lab, tmp_path, text, "--timeout", "3")
+    assert code == 4
+    assert "gave no credentials within 3 s: see your phone" in said
+
+
+def test_another_clusters_authority(lab: Lab, tmp_path: Path) -> None:
+    config = read_config(lab)
+    cluster = config["clusters"][0]["cluster"]
+    del cluster["certificate-authority-data"]  # the system's own are trusted then
+    code, said = with_config(lab, tmp_path, config)
+    assert (code, "is not trusted" in said) == (4, True)
+
+
+# --- 5: rights ---
+
+
+def test_a_right_less(lab: Lab) -> None:
+    """One of many; all of them one after the other are in the unit tests, in one process."""
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    path = lab.user("ada", rule)
+    code, said = fails(lab, *CONNECT, "--kubeconfig", str(path))
+    assert code == 5
+    assert "not allowed to create jobs, " in said
+    assert "in namespace demo" in said
+
+
+def test_the_documented_role_is_enough(lab: Lab) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "rights.md").read_text()
+    role = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    path = lab.user("bea", *role["rules"])
+    with open_client(lab, "--kubeconfig", str(path)) as client:
+        client.wait_for("ready")
+        assert client.end() == (0, "")
+    assert sum("no right to list nodes" in line for line in client.lines) == 1
+    assert sum("no right to list Services" in line for line in client.lines) == 1
+
+
+# --- 6: the shadow ---
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--image", "no-such-image:1"), "image no-such-image:1 can't be had"),
+        (("--node-selector", "disk=none"), "no node takes the shadow pod: 0/1 nodes"),
+    ],
+    ids=["image", "unschedulable"],
+)
+def test_a_shadow_that_cannot_be(lab: Lab, options: tuple[str, ...], says: str) -> None:
+    code, said = fails(lab, *CONNECT, *options)
+    assert code == 6
+    assert says in said
+
+
+# --- 10: somebody else ---
+
+
+def test_a_second_session_makes_no_shadow(lab: Lab) -> None:
+    """Neither on this cluster nor on another one: it knows before."""
+    with open_client(lab) as first:
+        first.wait_for("ready")
+        jobs = lab.census()["jobs"]
+        started = subprocess.Popen(lab.exec(*CONNECT), stderr=subprocess.PIPE, text=True)
+        seen = {str(lab.census()["jobs"])}
+        while started.poll() is None:
+            seen.add(str(lab.census()["jobs"]))
+        assert started.stderr is not None
+        with started.stderr:
+            assert "another ktnet session" in started.stderr.read()
+        assert started.returncode == 10
+        assert seen == {str(jobs)}
+        assert first.end() == (0, "")
+
+
+# --- detached ---
+
+
+def test_detached_it_returns_when_it_is_ready(lab: Lab) -> None:
+    options = (
+        "--label",
+        "team=a",
+        "--annotation",
+        "note=b c",
+        "--resources",
+        "cpu=20m,memory=80Mi",
+    )
+    selector = ("--node-selector", "kubernetes.io/os=linux", "--service-account", "default")
+    # Whoever captures what it says is not kept waiting: it has ended, its helper not.
+    done = subprocess.run(
+        lab.exec(*CONNECT, "--detach", *options, *selector),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "detached (pid " in done.stdout
+    try:
+        assert lab.visit("http://tomcat.demo/")["status"] == 200
+        assert lab.run(*KTNET, "version").splitlines()[1].startswith("shadow 0.1.0, image ktnet-")
+        pods = yaml.safe_load(
+            lab.run("kubectl", "get", "pods", "-n", "demo", "-l", "team=a", "-o", "yaml")
+        )
+        (pod,) = pods["items"]
+        assert pod["metadata"]["annotations"]["note"] == "b c"
+        assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+        wanted = {"cpu": "20m", "memory": "80Mi"}
+        resources = pod["spec"]["containers"][0]["resources"]
+        assert resources == {"requests": wanted, "limits": wanted}
+    finally:
+        lab.run(*KTNET, "disconnect")
+    assert lab.run(*KTNET, "status") == "no sessions\n"
+
+
+def test_detached_it_fails_in_the_foreground(lab: Lab) -> None:
+    code, said = fails(lab, *CONNECT, "--detach", "--image", "no-such-image:1")
+    assert (code, "no-such-image:1" in said) == (6, True)
+
+
+def test_detached_it_can_be_interrupted_until_it_is_ready(lab: Lab) -> None:
+    with open_client(lab, "--detach") as client:
+        client.wait_for("cluster")
+        code, _ = client.end(signal.SIGINT)
+    assert code == 130
+
+
+# --- limits of this machine ---
+
+
+def test_few_descriptors(lab: Lab) -> None:
+    """The usual soft limit; more is there for the asking."""
+    with open_client(lab, around=("sh", "-c", 'ulimit -Sn 1024; exec "$@"', "-")) as client:
+        client.wait_for("ready")
+        assert lab.call(open_many, 1200) == 1200
+        assert client.end()[0] == 0
+
+
+def open_many(count: int) -> int:
+    """How many connections are open at once to a Service."""
+    import resource  # noqa: PLC0415
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    streams = []
+    try:
+        for _ in range(count):
+            streams.append(socket.create_connection(("streams.demo", 7001), 10.0))  # noqa: PERF401
+    finally:
+        for stream in streams:
+            stream.close()
+    return len(streams)
