@@ -235,3 +235,14 @@ def open_many(count: int) -> int:
         for stream in streams:
             stream.close()
     return len(streams)
+
+
+def test_a_full_disk(lab: Lab) -> None:
+    """Where the helper can't write down how to undo a change, it makes none."""
+    fill = (
+        "mkdir -p /run/ktnet && mount -t tmpfs -o size=4k,mode=700 none /run/ktnet; "
+        'head -c 8k /dev/zero > /run/ktnet/full 2> /dev/null; exec "$@"'
+    )
+    code, said = fails(lab, "unshare", "-m", "sh", "-c", fill, "-", *CONNECT)
+    assert code == 8
+    assert "No space left on device" in said
