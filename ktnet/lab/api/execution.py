@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -65,10 +66,13 @@ class Execution:
         """Until the process has ended or the client is gone."""
         self._websocket.start(self)
         await self._websocket.send(STDOUT, b"")
+        command = self._options.command
         try:
+            if not command:
+                raise OSError("args must not be empty")
             self._process = await start()
         except (OSError, LookupError) as error:
-            await self._say(_build_start_failure(error, self._options.command))
+            await self._say(_build_start_failure(error, command, self._subprotocol))
         else:
             await self._attend(self._process)
         await self._websocket.close()
@@ -142,16 +146,21 @@ def build_exit_status(code: int, command: list[str], subprotocol: str) -> Obj:
     }
 
 
-def _build_start_failure(error: Exception, command: list[str]) -> Obj:
-    name = command[0] if command else ""
+def _build_start_failure(error: Exception, command: list[str], subprotocol: str) -> Obj:
     why = "error executing command in container: failed to exec in container: "
-    if isinstance(error, OSError):
-        why += (
-            "OCI runtime exec failed: exec failed: unable to start container process: exec: "
-            f'"{name}": stat {name}: {(error.strerror or str(error)).lower()}'
-        )
-    else:
+    if isinstance(error, LookupError):
         why += "container is not running"
+    else:
+        # containerd names the process that it could not start by 32 random bytes.
+        why += f'failed to start exec "{secrets.token_hex(32)}": OCI runtime exec failed: exec failed: '
+        if not command:
+            why += "args must not be empty"
+        else:
+            said = (getattr(error, "strerror", None) or str(error)).lower()
+            name = command[0]
+            why += f'unable to start container process: exec: "{name}": stat {name}: {said}'
+    if subprotocol != V4:
+        why = f"Internal error occurred: {why}"
     return {
         "metadata": {},
         "status": "Failure",

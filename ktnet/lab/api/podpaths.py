@@ -179,8 +179,12 @@ def check_upgrade(request: web.BaseRequest) -> None:
         if protocol.upper().startswith("SPDY/"):
             raise not_supported("SPDY: use a WebSocket")
         raise bad_request("Upgrade request required")
-    if offered and all(each.strip().startswith("SPDY/") for each in offered.split(",")):
+    names = [each.strip() for each in offered.split(",")]
+    if any(name.startswith("SPDY/") for name in names):
+        # A real API server prefers it, in whatever place it is offered.
         raise not_supported("SPDY tunnelled in a WebSocket: offer a channel protocol")
+    if any("base64." in name and name.endswith(".channel.k8s.io") for name in names):
+        raise not_supported("channels in base64: offer v4.channel.k8s.io")
 
 
 def _check_node(pod: Obj) -> None:

@@ -183,9 +183,9 @@ async def upgrade(request: web.BaseRequest, known: Sequence[str]) -> tuple[WebSo
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": build_accept(request.headers.get("Sec-WebSocket-Key", "")),
+        # Also where nothing was offered: then it is empty.
+        "Sec-WebSocket-Protocol": subprotocol,
     }
-    if subprotocol:
-        headers["Sec-WebSocket-Protocol"] = subprotocol
     response = web.StreamResponse(status=101, headers=headers)
     response.force_close()
     await response.prepare(request)

@@ -367,7 +367,9 @@ def test_refusals_before_the_handshake(path, status, text):
     ("offered", "status", "chosen"),
     [
         (("v5.channel.k8s.io", "v4.channel.k8s.io"), 101, "v4.channel.k8s.io"),
-        (("SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"), 101, "v4.channel.k8s.io"),
+        (("SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"), 501, None),
+        (("v4.channel.k8s.io", "SPDY/3.1+portforward.k8s.io"), 501, None),
+        (("v4.base64.channel.k8s.io",), 501, None),
         (("v5.channel.k8s.io",), 403, None),
         (("SPDY/3.1+portforward.k8s.io",), 501, None),
     ],
