@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import socket
 import struct
 import sys
@@ -86,7 +87,9 @@ class LoopbackPods:
         return self.logs.get((pod, previous), Log(()))
 
     async def exec(self, namespace, pod, container, command, *, stdin, tty) -> Process:
-        return await start_process(command, stdin=stdin)
+        process = await start_process(command, stdin=stdin)
+        self._stack.push_async_callback(process.end)
+        return process
 
 
 async def end_server(server: asyncio.Server) -> None:
@@ -128,6 +131,12 @@ class Process:
     def resize(self, width: int, height: int) -> None:
         raise NotImplementedError("no terminal here")
 
+    async def end(self) -> None:
+        """Some go on when their client has left."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.communicate()
+
     async def wait(self) -> int:
         code = await self._process.wait()
         return code if code >= 0 else 128 - code
@@ -145,7 +154,12 @@ async def start_process(command: list[str], *, stdin: bool) -> Process:
     given = pipe if stdin else asyncio.subprocess.DEVNULL
     return Process(
         await asyncio.create_subprocess_exec(
-            *command, stdin=given, stdout=pipe, stderr=pipe, env=ENVIRONMENT
+            *command,
+            stdin=given,
+            stdout=pipe,
+            stderr=pipe,
+            env=ENVIRONMENT,
+            start_new_session=True,
         )
     )
 

@@ -66,13 +66,14 @@ class Execution:
         """Until the process has ended or the client is gone."""
         self._websocket.start(self)
         await self._websocket.send(STDOUT, b"")
-        command = self._options.command
-        try:
-            if not command:
-                raise OSError("args must not be empty")
-            self._process = await start()
-        except (OSError, LookupError) as error:
-            await self._say(_build_start_failure(error, command, self._subprotocol))
+        command, failure = self._options.command, None
+        if command:
+            try:
+                self._process = await start()
+            except (OSError, LookupError) as error:
+                failure = error
+        if self._process is None:
+            await self._say(_build_start_failure(failure, command, self._subprotocol))
         else:
             await self._attend(self._process)
         await self._websocket.close()
@@ -146,13 +147,14 @@ def build_exit_status(code: int, command: list[str], subprotocol: str) -> Obj:
     }
 
 
-def _build_start_failure(error: Exception, command: list[str], subprotocol: str) -> Obj:
+def _build_start_failure(error: Exception | None, command: list[str], subprotocol: str) -> Obj:
     why = "error executing command in container: failed to exec in container: "
     if isinstance(error, LookupError):
         why += "container is not running"
     else:
         # containerd names the process that it could not start by 32 random bytes.
-        why += f'failed to start exec "{secrets.token_hex(32)}": OCI runtime exec failed: exec failed: '
+        why += f'failed to start exec "{secrets.token_hex(32)}": '
+        why += "OCI runtime exec failed: exec failed: "
         if not command:
             why += "args must not be empty"
         else:
