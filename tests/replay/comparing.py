@@ -58,6 +58,7 @@ SUFFIX = r"[bcdfghjklmnpqrstvwxz2456789]{5}"
 _VOLATILE_TEXTS = (
     # resourceVersions in messages that no other answer need have shown.
     (r"(?<=ResourceVersion in record \()\d+|(?<=current: )\d+", "N"),
+    (r"(?<=too old resource version: \d{3} \()\d+", "N"),
     # Objects that Go prints as the structs that it keeps in memory.
     (r"(?s)\n(@@ -.*)?$", ""),
     (r"Invalid value: \{.*?[Ss]pec.*\}(?=: field is immutable)", "Invalid value: {}"),

@@ -29,6 +29,8 @@ BUILT_IN = frozenset(
             "name",
             "resource",
             "large",
+            "true",
+            "none",
             "other",
         ),
         *("cluster-admin", "admin", "edit", "view", "kubelet", "kube-controller-manager"),
@@ -74,6 +76,12 @@ class Renamer:
         # Chosen values of one character, in JSON that a message quotes.
         return re.sub(
             '(?<=":")[a-z0-9](?=")', lambda match: self._characters.get(match[0], match[0]), text
+        )
+
+    def selector(self, text: str) -> str:
+        """A selector in a query, with values of one character too."""
+        return re.sub(
+            "(?<==)[a-z0-9]$", lambda match: self._characters[match[0]], self.sent_text(text)
         )
 
     def sent_text(self, text: str) -> str:

@@ -49,27 +49,40 @@ def add_recorded(
         kind = items[0]["kind"]
     for item in items:
         text = json.dumps({"kind": kind, **item})
-        shown = lab.given(
-            json.loads(text.replace(item["metadata"]["name"], name or "") if name else text)
+        shown = json.loads(text.replace(item["metadata"]["name"], name) if name else text)
+        add_shown(
+            lab, shown, replicas=replicas, generation=generation, without_labels=without_labels
         )
-        meta = {k: v for k, v in shown["metadata"].items() if k not in OWNED_BY_SERVER}
-        labels = meta.get("labels") or {}
-        meta["labels"] = {k: v for k, v in labels.items() if k not in without_labels}
-        obj = {**shown, "metadata": meta}
-        if replicas is not None:
-            obj["spec"] = {**obj["spec"], "replicas": replicas}
-        status = obj.pop("status", None)
-        node = (obj.get("spec") or {}).pop("nodeName", None)
-        plural = next(r.plural for r in RESOURCES if r.kind == kind)
-        lab.store.create(plural, meta.get("namespace"), obj)
-        if status is not None:
-            settled = {**shown, "status": status}
-            if node:
-                settled["spec"] = {**settled["spec"], "nodeName": node}
-            settle_object(lab, settled)
-        wanted = generation or shown["metadata"].get("generation")
-        if wanted:
-            set_generation(lab, plural, meta, wanted)
+
+
+def add_shown(
+    lab: Lab,
+    recorded: dict,
+    *,
+    replicas: int | None = None,
+    generation: int | None = None,
+    without_labels: tuple[str, ...] = (),
+) -> None:
+    """Puts one recorded object into the store."""
+    shown = lab.given(recorded)
+    meta = {k: v for k, v in shown["metadata"].items() if k not in OWNED_BY_SERVER}
+    labels = meta.get("labels") or {}
+    meta["labels"] = {k: v for k, v in labels.items() if k not in without_labels}
+    obj = {**shown, "metadata": meta}
+    if replicas is not None:
+        obj["spec"] = {**obj["spec"], "replicas": replicas}
+    status = obj.pop("status", None)
+    node = (obj.get("spec") or {}).pop("nodeName", None)
+    plural = next(r.plural for r in RESOURCES if r.kind == shown["kind"])
+    lab.store.create(plural, meta.get("namespace"), obj)
+    if status is not None:
+        settled = {**shown, "status": status}
+        if node:
+            settled["spec"] = {**settled["spec"], "nodeName": node}
+        settle_object(lab, settled)
+    wanted = generation or shown["metadata"].get("generation")
+    if wanted:
+        set_generation(lab, plural, meta, wanted)
 
 
 def set_generation(lab: Lab, plural: str, meta: dict, generation: int) -> None:

@@ -102,13 +102,27 @@ def build_continue(version: int, key: str) -> str:
 
 def parse_continue(token: str) -> tuple[int, str]:
     """Its resourceVersion and the key after which to go on; raises ApiError 400."""
+    text = ""
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
         parsed = json.loads(text)
         version, start = int(parsed["rv"]), str(parsed["start"])
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
+        raise bad_request(
+            f"invalid continue token: continue key is not valid: {_say(error, text)}"
+        ) from error
     return version, start.rstrip("\x00")
+
+
+def _say(error: Exception, text: str) -> str:
+    """What Go's decoder says of a text that should have been JSON."""
+    for literal in ("null", "true", "false"):
+        if text[:1] == literal[0]:
+            for found, expected in zip(text, literal, strict=False):
+                if found != expected:
+                    at = f"in literal {literal} (expecting '{expected}')"
+                    return f"invalid character '{found}' {at}"
+    return str(error)
 
 
 def parse_dry_run(query: Mapping[str, str], options_kind: str) -> bool:
