@@ -6,6 +6,8 @@ from typing import IO
 
 import click
 
+from ktnet.commands.lab_fault import fault
+
 _name = click.option("--name", default="default", show_default=True, help="Which lab.")
 
 
@@ -91,6 +93,9 @@ def kubeconfig(name: str) -> None:
 
     directory, _ = find_lab(name)
     click.echo(directory.kubeconfig)
+
+
+lab.add_command(fault)
 
 
 @lab.command()

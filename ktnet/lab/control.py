@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +22,8 @@ LONGEST_LINE = 2**24
 TIMEOUT_S = 10.0
 
 Handler = Callable[[dict[str, Any]], Any]
-"""From a request to what JSON can say; raises ValueError for a request that makes no sense."""
+"""From a request to what JSON can say, at once or awaited; raises ValueError for a request that
+makes no sense."""
 
 
 @asynccontextmanager
@@ -31,7 +33,7 @@ async def open_control(path: Path, handlers: Mapping[str, Handler]) -> AsyncIter
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
-                writer.write(json.dumps(build_answer(line, handlers)).encode() + b"\n")
+                writer.write(json.dumps(await build_answer(line, handlers)).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -44,7 +46,7 @@ async def open_control(path: Path, handlers: Mapping[str, Handler]) -> AsyncIter
         path.unlink(missing_ok=True)
 
 
-def build_answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any]:
+async def build_answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any]:
     """The answer to a request line; never raises for what the line holds."""
     try:
         request = json.loads(line)
@@ -53,7 +55,8 @@ def build_answer(line: bytes, handlers: Mapping[str, Handler]) -> dict[str, Any]
         handler = handlers.get(str(request.get("do")))
         if handler is None:
             return {"error": f"nothing is called {request.get('do')!r} here"}
-        return {"ok": handler(request)}
+        answer = handler(request)
+        return {"ok": await answer if inspect.isawaitable(answer) else answer}
     except (ValueError, RecursionError) as error:
         return {"error": str(error)}
 

@@ -37,6 +37,9 @@ from ktnet.lab.control import Handler, open_control
 from ktnet.lab.controllers.kind import format_time
 from ktnet.lab.dns.cluster import ClusterDns, open_cluster_dns
 from ktnet.lab.dns.office import OfficeDns, open_office_dns
+from ktnet.lab.faults.control import ApiFaults, build_fault_handler
+from ktnet.lab.faults.owners import build_kill
+from ktnet.lab.faults.requests import RequestFaults
 from ktnet.lab.kubeconfig import USER, build_kubeconfig, write_private
 from ktnet.lab.node.kubelet import Kubelet, run_kubelet
 from ktnet.lab.node.laptop import Laptop, open_laptop
@@ -128,7 +131,7 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
             for number in range(1, laptops + 1)
         ]
         kubelet = Kubelet(store, spawner, accounts, machines)
-        await enter(
+        server = await enter(
             open_api_server(
                 store,
                 kubelet,
@@ -137,16 +140,18 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
                 certificates=certificates,
                 tokens=tokens,
                 accounts=accounts,
+                faults=RequestFaults(
+                    build_kill({str(machine.address): machine.pid for machine in machines})
+                ),
             )
         )
         dns = await enter(open_cluster_dns(store, address=str(DNS_POD_ADDRESS), port=DNS_PORT))
         office = await enter(open_office_dns(address=str(OFFICE_DNS_ADDRESS), port=DNS_PORT))
         proxy = Proxy(store, service_range=SERVICE_RANGE, pod_range=POD_RANGE)
-        server = f"https://{NODE_LAN_ADDRESS}:{API_PORT}"
         write_private(
             directory.kubeconfig,
             build_kubeconfig(
-                lab=directory.name, server=server, ca_pem=certificates.ca_pem, token=token
+                lab=directory.name, server=server.url, ca_pem=certificates.ca_pem, token=token
             ),
         )
         state = describe_lab(machines)
@@ -157,14 +162,17 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
             certificates,
             directory.path / "users",
             lab=directory.name,
-            server=server,
+            server=server.url,
         )
         handlers = {
             **build_handlers(directory, state, store, dns, office, ending),
             "user": build_user_handler(users),
         }
-        await enter(open_control(directory.socket, handlers))
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
+            addresses = {number: str(each.address) for number, each in enumerate(machines, 1)}
+            faults = ApiFaults(server, addresses)
+            handlers["fault"] = build_fault_handler(faults.list_faults())
+            await inner.enter_async_context(open_control(directory.socket, handlers))
             running = [
                 tasks.create_task(coroutine)
                 for coroutine in (
@@ -172,6 +180,7 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
                     run_kubelet(store, kubelet),
                     proxy.run(),
                     dns.run(),
+                    faults.run(),
                     announce(store, proxy, say_ready),
                 )
             ]

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+from ktnet.lab.faults.client import happen
 from ktnet.lab.launch import add_user
 from ktnet.lab.node.laptop import enter
 
@@ -77,6 +78,10 @@ class Lab:
             groups=groups,
             certificate=certificate,
         )
+
+    def fault(self, what: str, **arguments: Any) -> Any:
+        """Makes something happen to the lab (see docs/lab.md); raises KtnetError."""
+        return happen(self.name, what, **arguments)
 
     def call(self, function: Callable[..., Any], *arguments: Any, laptop: int = 1) -> Any:
         """Calls a function of an importable module inside the laptop, in a process of its own."""

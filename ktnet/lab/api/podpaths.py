@@ -6,6 +6,7 @@ A real API server only asks the kubelet and passes on what that says: hence the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
@@ -29,7 +30,8 @@ from ktnet.lab.api.query import parse_bool
 from ktnet.lab.api.runtime import ContainerExec, PodRuntime
 from ktnet.lab.api.store import Store
 from ktnet.lab.api.target import Target
-from ktnet.lab.api.upgrade import NoCommonSubprotocol, is_websocket, upgrade
+from ktnet.lab.api.upgrade import NoCommonSubprotocol, WebSocket, is_websocket, upgrade
+from ktnet.lab.faults.streams import EXEC, PORT_FORWARD, Streams
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class PodPaths:
         self._runtime = runtime
         self._sessions = sessions
         self._running: set[asyncio.Task[None]] = set()
+        self.streams = Streams()
 
     def end(self) -> None:
         """Ends all sessions."""
@@ -123,7 +126,8 @@ class PodPaths:
             raise
         rest = [functools.partial(dial, port) for port in ports[1:]]
         forward = PortForward(websocket, ports, name_sandbox(meta["uid"]))
-        await self._attend(forward.run([connect_first, *rest]))
+        with self._open_stream(websocket, PORT_FORWARD, request, pod):
+            await self._attend(forward.run([connect_first, *rest]))
         return websocket.response
 
     async def _exec(self, request: web.BaseRequest, pod: Obj) -> web.StreamResponse:
@@ -153,8 +157,16 @@ class PodPaths:
             )
 
         websocket, subprotocol = await upgrade(request, execution.SUBPROTOCOLS)
-        await self._attend(Execution(websocket, subprotocol, options).run(start))
+        with self._open_stream(websocket, EXEC, request, pod):
+            await self._attend(Execution(websocket, subprotocol, options).run(start))
         return websocket.response
+
+    def _open_stream(
+        self, websocket: WebSocket, kind: str, request: web.BaseRequest, pod: Obj
+    ) -> contextlib.AbstractContextManager[None]:
+        meta = pod["metadata"]
+        name = f"{meta['namespace']}/{meta['name']}"
+        return self.streams.opened(websocket, kind, name, find_peer(request))
 
     async def _attend(self, session: Coroutine[None, None, None]) -> None:
         """Waits for a session that goes on where the request's handler is cancelled."""
@@ -169,6 +181,12 @@ async def _guard(session: Coroutine[None, None, None]) -> None:
         await session
     except Exception:  # a bug in one session must not end the cluster
         log.exception("a session with a pod failed")
+
+
+def find_peer(request: web.BaseRequest) -> tuple[str, int]:
+    """The client's address and port; ("", 0) where it is gone already."""
+    peer = request.get_extra_info("peername") or ("", 0)
+    return peer[0], peer[1]
 
 
 def check_upgrade(request: web.BaseRequest) -> None:

@@ -26,7 +26,7 @@ from ktnet.lab.api.discovery import (
 from ktnet.lab.api.errors import ApiError, Obj, forbidden, unknown_resource, wrong_method
 from ktnet.lab.api.impersonation import impersonate
 from ktnet.lab.api.metadata import Clock, utc_now
-from ktnet.lab.api.podpaths import PodPaths
+from ktnet.lab.api.podpaths import PodPaths, find_peer
 from ktnet.lab.api.rbac.authorizer import Rbac
 from ktnet.lab.api.rbac.defaults import build_default_roles
 from ktnet.lab.api.requestlog import Request, RequestLog
@@ -37,7 +37,16 @@ from ktnet.lab.api.runtime import PodRuntime
 from ktnet.lab.api.store import Store
 from ktnet.lab.api.target import Target, parse_target
 from ktnet.lab.api.tls import Certificates
+from ktnet.lab.api.upgrade import end_abruptly
 from ktnet.lab.api.validation import check_decodable
+from ktnet.lab.faults.requests import (
+    BEFORE,
+    Arrival,
+    ConnectionEnded,
+    Refused,
+    RequestFaults,
+)
+from ktnet.lab.faults.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +66,13 @@ class ApiServer:
     port: int
     certificates: Certificates
     requests: RequestLog = field(default_factory=RequestLog)
+    faults: RequestFaults = field(default_factory=RequestFaults)
+    listener: Listener = field(init=False)
+
+    @property
+    def streams(self) -> Streams:
+        """The WebSockets into pods that are open."""
+        return self.listener.streams
 
     @property
     def url(self) -> str:
@@ -74,6 +90,7 @@ async def open_api_server(
     tokens: Mapping[str, User],
     authorize: Authorizer | None = None,
     accounts: Accounts | None = None,
+    faults: RequestFaults | None = None,
 ) -> AsyncIterator[ApiServer]:
     """Serves until the block is left; port 0 takes any free one.
 
@@ -81,7 +98,7 @@ async def open_api_server(
     place of RBAC; `accounts` is given where somebody else issues tokens too. Raises OSError where
     the address can't be bound.
     """
-    server = ApiServer(address, port, certificates)
+    server = ApiServer(address, port, certificates, faults=faults or RequestFaults())
     add_default_roles(store)
     try:
         async with asyncio.TaskGroup() as sessions:
@@ -94,8 +111,12 @@ async def open_api_server(
                 authorize or Rbac(store),
                 accounts or Accounts(store, utc_now),
             )
-            async with _listen(dispatcher, server):
+            server.listener = Listener(dispatcher, server)
+            await server.listener.start()
+            try:
                 yield server
+            finally:
+                await server.listener.stop()
     except BaseExceptionGroup as group:
         # Sessions keep their exceptions to themselves: there is but the block's own in it.
         raise group.exceptions[0] from None
@@ -108,20 +129,51 @@ def add_default_roles(store: Store) -> None:
             store.create(plural, None, obj)
 
 
-@asynccontextmanager
-async def _listen(dispatcher: Dispatcher, server: ApiServer) -> AsyncIterator[None]:
-    # A handler whose client is gone is cancelled: else watches would live on for an hour.
-    web_server = web.Server(dispatcher.handle, access_log=None, handler_cancellation=True)
-    runner = web.ServerRunner(web_server, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
-    try:
+class Listener:
+    """The API server's port: it can be closed and opened again while the cluster lives on."""
+
+    def __init__(self, dispatcher: Dispatcher, server: ApiServer) -> None:
+        self._dispatcher = dispatcher
+        self._server = server
+        self._runner: web.ServerRunner | None = None
+        self._web_server: web.Server | None = None
+
+    @property
+    def streams(self) -> Streams:
+        return self._dispatcher.streams
+
+    async def start(self) -> None:
+        """Listens; raises OSError where the address can't be bound."""
+        if self._runner is not None:
+            return
+        # A handler whose client is gone is cancelled: else watches would live on for an hour.
+        self._web_server = web.Server(
+            self._dispatcher.handle, access_log=None, handler_cancellation=True
+        )
+        self._runner = web.ServerRunner(self._web_server, shutdown_timeout=SHUTDOWN_S)
+        await self._runner.setup()
+        server = self._server
         context = server.certificates.build_server_context()
-        await web.TCPSite(runner, server.address, server.port, ssl_context=context).start()
-        server.port = runner.addresses[0][1]
-        yield
-    finally:
-        dispatcher.end_sessions()
-        await runner.cleanup()
+        site = web.TCPSite(self._runner, server.address, server.port, ssl_context=context)
+        try:
+            await site.start()
+        except BaseException:
+            await self.stop()
+            raise
+        server.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Every connection ends, and new ones are refused until `start`."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            self._dispatcher.end_sessions()
+            await runner.cleanup()
+
+    def drop_connections(self) -> None:
+        """A fault: they end as those of a server that was killed, by FIN and without a word."""
+        for connection in self._web_server.connections if self._web_server is not None else ():
+            if connection.transport is not None:
+                end_abruptly(connection.transport, reset=False)
 
 
 class Dispatcher:
@@ -159,10 +211,22 @@ class Dispatcher:
             request.headers.get("Content-Type", ""),
         )
         self._server.requests.add(entry)
+        arrival = Arrival(request.method, request.path, entry.user_agent, find_peer(request))
+        fault = self._server.faults.count(arrival)
         try:
+            if fault is not None and (fault.moment == BEFORE or commits_nothing(request)):
+                await self._server.faults.happen(fault, arrival)
             response = await self._answer(request, entry)
+            if fault is not None:
+                await self._server.faults.happen(fault, arrival)
         except ApiError as error:
             response = respond_error(error)
+        except Refused as refused:
+            response = respond_error(ApiError(refused.status, "InternalError", str(refused)))
+        except ConnectionEnded:
+            if request.transport is not None:
+                end_abruptly(request.transport, reset=True)
+            return web.Response()
         except ConnectionError:
             # The client is gone in the middle of an answer.
             raise
@@ -176,6 +240,10 @@ class Dispatcher:
             response.headers.setdefault("Audit-Id", str(uuid.uuid4()))
             response.headers.setdefault("Cache-Control", "no-cache, private")
         return response
+
+    @property
+    def streams(self) -> Streams:
+        return self._pods.streams
 
     def end_sessions(self) -> None:
         """Ends what still streams from pods."""
@@ -281,6 +349,11 @@ def _check_connect(caller: Caller, target: Target) -> None:
     """A GET that connects needs the right to create too; the refusal gives no reason."""
     if not caller.may(replace(target.attributes(), verb="create")):
         raise forbidden(target.group, target.resource, target.name, "")
+
+
+def commits_nothing(request: web.BaseRequest) -> bool:
+    """A watch or a WebSocket: it ends long after it has done what it does."""
+    return "watch" in request.query or "Upgrade" in request.headers
 
 
 def not_found_page() -> web.Response:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -51,6 +54,10 @@ class WebSocket:
         self._channel: int | None = None
         self._over = False
         self._holders: set[int] = set()
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self.moved_s = asyncio.get_running_loop().time()
+        """When bytes last passed, on the event loop's clock."""
         self.ended = asyncio.Event()
         """Set when no more can be sent."""
 
@@ -77,6 +84,26 @@ class WebSocket:
         if self._transport is not None:
             self._transport.close()
 
+    def hang_up(self, *, reset: bool) -> None:
+        """A fault: the connection ends without a word, by RST or by FIN."""
+        if self._transport is not None:
+            end_abruptly(self._transport, reset=reset)
+        if self._holders:
+            # Whoever holds it, the client's own end has to be seen.
+            self._holders.clear()
+            self._protocol.resume_reading()
+        self._end()
+        self._passes.set()
+
+    def stall(self) -> None:
+        """A fault: nothing passes in either direction until `resume`."""
+        self._passes.clear()
+        self.hold(self)
+
+    def resume(self) -> None:
+        self._passes.set()
+        self.release(self)
+
     def hold(self, holder: object) -> None:
         """Read nothing more from the client until every holder has released it."""
         if not self._holders and not self._over:
@@ -90,8 +117,10 @@ class WebSocket:
                 self._protocol.resume_reading()
 
     async def _write(self, data: bytes, *, goodbye: bool = False) -> None:
+        await self._passes.wait()
         if self._over and not goodbye:
             return
+        self.moved_s = asyncio.get_running_loop().time()
         try:
             await self.response.write(data)
         except (ConnectionError, RuntimeError):
@@ -104,6 +133,9 @@ class WebSocket:
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Called by aiohttp with what arrives; (True, _) hangs up."""
+        if self.ended.is_set():
+            return True, b""
+        self.moved_s = asyncio.get_running_loop().time()
         try:
             for piece in self._frames.feed(data):
                 self._take(piece)
@@ -151,6 +183,19 @@ class WebSocket:
             self._over = True
             if self._receiver is not None:
                 self._receiver.client_closed()
+
+
+def end_abruptly(transport: asyncio.Transport, *, reset: bool) -> None:
+    """Ends a connection below TLS, as a middlebox or a dying server does."""
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        if reset:
+            # socket(7): a close with no time to linger sends RST.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        else:
+            # What the other side does then ends the rest.
+            connection.shutdown(socket.SHUT_WR)
 
 
 def choose_subprotocol(offered: str, known: Sequence[str]) -> str | None:

@@ -49,4 +49,4 @@ def send_garbage(path: Path) -> bytes:
     "line", [b"", b"\xff\xfe\n", b"{", b"1", b'{"do": 7}', b'{"do": "nothing"}', b"[" * 100_000]
 )
 def test_garbage_is_answered_by_an_error(line: bytes) -> None:
-    assert set(build_answer(line, HANDLERS)) == {"error"}
+    assert set(asyncio.run(build_answer(line, HANDLERS))) == {"error"}

@@ -1,0 +1,87 @@
+"""`ktnet lab fault`: what happens to clusters and networks, made to happen to a lab."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+_name = click.option("--name", default="default", show_default=True, help="Which lab.")
+_seconds = click.option("--seconds", type=float, required=True, help="For how long.")
+
+
+@click.group()
+def fault() -> None:
+    """Make something go wrong in a lab, to see what ktnet makes of it."""
+
+
+@fault.command()
+@_name
+@click.argument("deed", type=click.Choice(["cut", "reset", "close", "stall", "resume"]))
+@click.option("--pod", help="Only those to this pod, NAMESPACE/NAME.")
+@click.option("--laptop", type=int, help="Only those from this laptop, from 1.")
+def forwards(name: str, deed: str, pod: str | None, laptop: int | None) -> None:
+    """Disturb the port-forwards that are open.
+
+    cut: the connection ends (FIN). reset: likewise by RST. close: the WebSocket is closed, as the
+    API server does it. stall: nothing more passes, though the connection stays. resume: it passes
+    again.
+    """
+    answer = _happen(name, "forwards", deed=deed, pod=pod, laptop=laptop)
+    click.echo(f"{answer['forwards']} port-forward(s)")
+
+
+@fault.command()
+@_name
+@_seconds
+def idle_timeout(name: str, seconds: float) -> None:
+    """Cut port-forwards on which nothing passes for so long, as load balancers do; 0: no more."""
+    _happen(name, "idle-timeout", seconds=seconds)
+
+
+@fault.command()
+@_name
+@_seconds
+def restart_api(name: str, seconds: float) -> None:
+    """Kill the API server, and start it again later; returns when it is down."""
+    _happen(name, "restart-api", seconds=seconds)
+
+
+@fault.command()
+@_name
+@click.argument("number", type=int)
+@click.argument("deed", type=click.Choice(["kill", "reset", "refuse"]))
+@click.option("--moment", type=click.Choice(["before", "after"]), default="before")
+@click.option("--method", help="Only this HTTP method.")
+@click.option("--path", help="Only these paths; * stands for anything.")
+@click.option("--agent", help="Only this User-Agent; * stands for anything.")
+@click.option("--times", type=int, help="To so many requests in a row.")
+@click.option("--status", type=int, help="What a refused request is answered by.")
+def on_request(name: str, **arguments: Any) -> None:
+    """Disturb the NUMBERth request from now on, before or after it has been done.
+
+    kill: SIGKILL to the process on the laptop that sent it. reset: its connection is reset.
+    refuse: it is answered by an error.
+    """
+    _happen(name, "on-request", **arguments)
+
+
+@fault.command()
+@_name
+def show(name: str) -> None:
+    """Show the faults on requests and what they did, and the open port-forwards, as JSON."""
+    click.echo(json.dumps(_happen(name, "show"), indent=2))
+
+
+@fault.command()
+@_name
+def clear(name: str) -> None:
+    """End all faults that last."""
+    _happen(name, "clear")
+
+
+def _happen(name: str, what: str, **arguments: Any) -> Any:
+    from ktnet.lab.faults.client import happen
+
+    return happen(name, what, **arguments)
