@@ -188,3 +188,19 @@ async def test_exec_that_is_cancelled_while_it_starts_does_not_run_on(node: Node
     async with asyncio.timeout(10):
         while await node.execute("pod", "sh", "-c", f"{count} || true") != "0\n":
             pass
+
+
+@on_node
+async def test_a_service_account_token_is_its_users_alone(node: NodeScene) -> None:
+    source = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}
+    script = (
+        "import os; s = os.stat('/t/token'); "
+        "print(s.st_uid, oct(s.st_mode & 0o777), open('/t/token').read().count('.'))"
+    )
+    said = await node.run(
+        script,
+        volumes=[{"name": "t", "projected": {"sources": [source]}}],
+        container={"volumeMounts": [{"name": "t", "mountPath": "/t"}]},
+        securityContext={"runAsUser": 65534},
+    )
+    assert said == "65534 0o600 2\n"
