@@ -11,8 +11,8 @@ _CONNECT_TIMEOUT_S = 10
 
 
 async def open_direct(
-    address: str, port: int, protocol_factory: Callable[[], asyncio.Protocol]
-) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    address: str, port: int, protocol_factory: Callable[[], asyncio.BaseProtocol]
+) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
     """Connect to address:port, like `loop.create_connection`; raises TunnelError."""
     loop = asyncio.get_running_loop()
     hint = "is there a route to the pod network? If not, leave out --via direct"

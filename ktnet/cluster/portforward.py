@@ -24,7 +24,7 @@ from ktnet.wire.portforward import DATA_PREFIX, SUBPROTOCOL, ClientDecoder, Data
 
 log = logging.getLogger(__name__)
 
-ProtocolFactory = Callable[[], asyncio.Protocol]
+ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 WebSocket = aiohttp.ClientWebSocketResponse[Literal[True]]
 
 _MESSAGE_SIZE = 256 << 10
@@ -55,7 +55,7 @@ async def open_forward(
     port: int,
     protocol_factory: ProtocolFactory,
     tasks: asyncio.TaskGroup,
-) -> tuple[asyncio.Transport, asyncio.Protocol]:
+) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
     """Connect to 127.0.0.1:port in the pod, like `loop.create_connection`.
 
     `tasks` carries the stream for as long as it lives. Raises TunnelError with the server's cause,
@@ -96,7 +96,7 @@ class ForwardTransport(asyncio.Transport):
     """One forwarded connection, as asyncio's transports are (and with their semantics)."""
 
     def __init__(
-        self, socket: WebSocket, decoder: ClientDecoder, protocol: asyncio.Protocol
+        self, socket: WebSocket, decoder: ClientDecoder, protocol: asyncio.BaseProtocol
     ) -> None:
         super().__init__()
         self._socket = socket
@@ -216,13 +216,25 @@ class ForwardTransport(asyncio.Transport):
             self._heard = True
             match event:
                 case Data(payload):
-                    self._protocol.data_received(bytes(payload))
+                    self._deliver(payload)
                 case _Closed(orderly):
                     if self._closing:
                         await self._sent_all.wait()
                     elif not orderly:
                         raise TunnelError("the connection to the API server broke")
                     return
+
+    def _deliver(self, payload: memoryview) -> None:
+        protocol = self._protocol
+        if not isinstance(protocol, asyncio.BufferedProtocol):
+            protocol.data_received(bytes(payload))
+            return
+        while payload:
+            buffer = memoryview(protocol.get_buffer(len(payload)))
+            count = min(len(buffer), len(payload))
+            buffer[:count] = payload[:count]
+            protocol.buffer_updated(count)
+            payload = payload[count:]
 
     def pause_reading(self) -> None:
         self._reading.clear()
@@ -266,8 +278,8 @@ class ForwardTransport(asyncio.Transport):
 
     # What it is
 
-    def get_protocol(self) -> asyncio.Protocol:
-        protocol: asyncio.Protocol = self._protocol
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        protocol: asyncio.BaseProtocol = self._protocol
         return protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:

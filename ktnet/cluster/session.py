@@ -35,7 +35,8 @@ __all__ = ["Connector", "RunningPod", "ShadowSession", "ShadowSpec", "open_shado
 log = logging.getLogger(__name__)
 
 Connector = Callable[
-    [Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]
+    [Callable[[], asyncio.BaseProtocol]],
+    Awaitable[tuple[asyncio.Transport, asyncio.BaseProtocol]],
 ]
 """Dials the shadow's SSH server, like `loop.create_connection`."""
 
@@ -82,8 +83,8 @@ class ShadowSession:
         return partial(self._dial)
 
     async def _dial(
-        self, protocol_factory: Callable[[], asyncio.Protocol]
-    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol]
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         return await open_forward(
             self._api,
             self.spec.namespace,

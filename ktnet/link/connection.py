@@ -21,8 +21,8 @@ from ktnet.link.keys import ClientKey
 from ktnet.link.names import Names
 from ktnet.link.openings import ChannelOpening, DeadOpening
 from ktnet.link.probe import Probe
+from ktnet.stream.carrier import Carrier
 from ktnet.wire.channel import Surroundings, Traffic
-from ktnet.wire.congestion import Congestion
 from ktnet.wire.flow import Opening, Receiver
 from ktnet.wire.release import parse_greeting
 from ktnet.wire.shadow import PROBE_HOST, SSH_PORT, SSH_USER
@@ -44,7 +44,7 @@ class Link:
     def __init__(
         self,
         connection: asyncssh.SSHClientConnection,
-        congestion: Congestion,
+        carrier: Carrier,
         lost: asyncio.Future[TunnelError],
         group: asyncio.TaskGroup,
     ) -> None:
@@ -54,9 +54,15 @@ class Link:
         self._group = group
         self._windows = WindowBudget()
         self._names = Names(connection, group)
+        self._carrier = carrier
         self._surroundings = Surroundings(
-            congestion, self.traffic, asyncio.get_running_loop().call_soon
+            carrier.congestion, self.traffic, asyncio.get_running_loop().call_soon
         )
+
+    @property
+    def path(self) -> str:
+        """Whose code moves the flows' bytes: "own", or "asyncssh" where ours can't be used."""
+        return self._carrier.path
 
     @property
     def closed(self) -> TunnelError | None:
@@ -78,7 +84,9 @@ class Link:
         """Have the shadow connect to host:port; never raises (see `ktnet.wire.flow.Dialer`)."""
         if self._lost.done():
             return DeadOpening(receiver)
-        opening = ChannelOpening(self._connection, self._windows, receiver, self._surroundings)
+        opening = ChannelOpening(
+            self._connection, self._carrier, self._windows, receiver, self._surroundings
+        )
         self._group.create_task(opening.run(host, port, origin))
         return opening
 
@@ -141,7 +149,7 @@ async def open_link(
     answers is no SSH server of ours. A connection that is lost later is not raised here: `Link`
     tells of it.
     """
-    congestion = Congestion()
+    dialled = Dialled(connect)
     lost: asyncio.Future[TunnelError] = asyncio.get_running_loop().create_future()
     try:
         pinned = asyncssh.import_public_key(host_key)
@@ -149,13 +157,14 @@ async def open_link(
         raise RemoteProtocolError(f"the shadow's host key is malformed: {error}") from error
     try:
         async with asyncio.timeout(timeout_s):
-            connection = await _log_in(connect, congestion, lost, client_key, pinned)
+            connection = await _log_in(dialled, lost, client_key, pinned)
     except Exception as error:
         raise build_login_error(error) from error
+    assert dialled.carrier is not None  # noqa: S101  (it has logged in through one)
     failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         try:
-            yield Link(connection, congestion, lost, group)
+            yield Link(connection, dialled.carrier, lost, group)
         except Exception as error:
             failure = error
         finally:
@@ -168,8 +177,7 @@ async def open_link(
 
 
 async def _log_in(
-    connect: Connector,
-    congestion: Congestion,
+    dialled: Dialled,
     lost: asyncio.Future[TunnelError],
     client_key: ClientKey,
     host_key: asyncssh.SSHKey,
@@ -178,7 +186,7 @@ async def _log_in(
     return await asyncssh.connect(
         "shadow",  # a name for messages; the dialler knows where to go
         SSH_PORT,
-        tunnel=Dialled(connect, congestion),
+        tunnel=dialled,
         client_factory=lambda: _Client(lost),
         # Nothing of the user's own: no configuration, agent, keys, known hosts or certificates.
         config=None,

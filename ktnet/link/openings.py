@@ -7,6 +7,7 @@ import asyncio
 import asyncssh
 
 from ktnet.link.failures import build_open_failure
+from ktnet.stream.carrier import Carrier
 from ktnet.wire.channel import ChannelFlow, Surroundings
 from ktnet.wire.flow import OpenFailure, Receiver
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
@@ -23,11 +24,13 @@ class ChannelOpening:
     def __init__(
         self,
         connection: asyncssh.SSHClientConnection,
+        carrier: Carrier,
         windows: WindowBudget,
         receiver: Receiver,
         surroundings: Surroundings,
     ) -> None:
         self._connection = connection
+        self._carrier = carrier
         self._windows = windows
         self._window_bytes = windows.take()
         self._receiver = receiver
@@ -66,7 +69,8 @@ class ChannelOpening:
 
     def _take_flow(self) -> asyncssh.SSHTCPSession[bytes]:
         self._open = True
-        return self._flow  # type: ignore[return-value]  # it has all of a session's methods
+        session: asyncssh.SSHTCPSession[bytes] = self._carrier.build_session(self._flow)
+        return session
 
     def _gone(self) -> None:
         self._windows.give_back(self._window_bytes)

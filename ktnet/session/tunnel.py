@@ -68,6 +68,7 @@ class Tunnel:
             "via": self.shadow.spec.via,
             "image": self.shadow.spec.image,
             "shadow_version": self._link.shadow_version,
+            "ssh": self._link.path,
         }
 
 

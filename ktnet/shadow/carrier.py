@@ -1,8 +1,4 @@
-"""Between the listening socket and the SSH library: watches how much waits to be sent.
-
-asyncssh ignores `pause_writing` of its transport. The carrier stands in front of it and turns
-that into congestion that the flows of the connection see (`ktnet.wire.congestion`).
-"""
+"""The listening socket: who may come as far as the SSH library, and by what carrier."""
 
 from __future__ import annotations
 
@@ -11,10 +7,11 @@ from collections.abc import Callable
 
 import asyncssh
 
-from ktnet.wire.congestion import HIGH_BYTES, LOW_BYTES, Congestion
+from ktnet.stream.carrier import PlainCarrier, build_carrier
+from ktnet.stream.datapath import DataPath
 
-CONGESTION = "congestion"
-"""Under this name the SSH connection's extra info has its carrier's Congestion."""
+CARRIER = "carrier"
+"""Under this name the SSH connection's extra info has its carrier."""
 
 MOST_UNAUTHENTICATED = 32
 """Connections that have not yet shown the right key. With `--bind` to the pod's address every pod
@@ -27,50 +24,9 @@ class Admission:
     def __init__(self) -> None:
         self.unauthenticated = 0
 
-
-class Carrier(asyncio.Protocol):
-    """The protocol of one accepted connection, wrapped around asyncssh's."""
-
-    def __init__(self, ssh: asyncssh.SSHServerConnection, admission: Admission) -> None:
-        self._ssh = ssh
-        self._admission = admission
-        self._admitted = False
-        self._congestion = Congestion()
-        ssh.set_extra_info(**{CONGESTION: self._congestion})
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (narrows the type)
-        if self._admission.unauthenticated >= MOST_UNAUTHENTICATED:
-            transport.abort()
-            return
-        self._admitted = True
-        transport.set_write_buffer_limits(high=HIGH_BYTES, low=LOW_BYTES)
-        self._ssh.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        """SSH packets."""
-        if self._admitted:
-            self._ssh.data_received(data)
-
-    def eof_received(self) -> None:
-        """The client's end of the byte stream."""
-        if self._admitted:
-            self._ssh.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The byte stream is gone."""
-        if self._admitted:
-            self._ssh.connection_lost(exc)
-        self._congestion.release()
-
-    def pause_writing(self) -> None:
-        """Too much waits to be sent."""
-        self._congestion.hold()
-
-    def resume_writing(self) -> None:
-        """Most of it has gone."""
-        self._congestion.release()
+    def admits(self) -> bool:
+        """Whether one more may try."""
+        return self.unauthenticated < MOST_UNAUTHENTICATED
 
 
 class Listener:
@@ -87,5 +43,10 @@ class Listener:
     ) -> asyncio.Server:
         """Listen on exactly this address. OSError where that is not possible."""
         return await asyncio.get_running_loop().create_server(
-            lambda: Carrier(session_factory("", 0), self._admission), listen_host, listen_port
+            lambda: self._build_carrier(session_factory("", 0)), listen_host, listen_port
         )
+
+    def _build_carrier(self, ssh: asyncssh.SSHServerConnection) -> DataPath | PlainCarrier:
+        carrier = build_carrier(ssh, self._admission.admits)
+        ssh.set_extra_info(**{CARRIER: carrier})
+        return carrier

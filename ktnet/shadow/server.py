@@ -14,12 +14,14 @@ from typing import Any
 
 import asyncssh
 
-from ktnet.shadow.carrier import CONGESTION, Admission, Listener
+from ktnet.shadow.carrier import CARRIER, Admission, Listener
 from ktnet.shadow.lifetime import Attendance
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.names import NameSession
 from ktnet.shadow.resolver import Resolver
-from ktnet.shadow.target import EchoReceiver, TargetFailed, TargetReceiver, open_target
+from ktnet.shadow.target import EchoReceiver, TargetFailed, open_target
+from ktnet.stream.carrier import Carrier
+from ktnet.stream.relay import RelayReceiver
 from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
 from ktnet.wire.flow import OpenFailure
 from ktnet.wire.release import SSH_VERSION
@@ -80,8 +82,9 @@ class ShadowServer(asyncssh.SSHServer):
         """A TCP connection; the key exchange begins."""
         self._conn = conn
         self._peer = conn.get_extra_info("peername", ("?", 0))
+        self._carrier: Carrier = conn.get_extra_info(CARRIER)
         self._surroundings = Surroundings(
-            congestion=conn.get_extra_info(CONGESTION),
+            congestion=self._carrier.congestion,
             traffic=self._traffic,
             call_soon=asyncio.get_running_loop().call_soon,
         )
@@ -157,7 +160,7 @@ class ShadowServer(asyncssh.SSHServer):
         window_bytes: int,
         target: tuple[str, int],
         origin: tuple[str, int],
-    ) -> ChannelFlow:
+    ) -> Any:
         """Runs in a task of asyncssh's, which sends the confirmation or the failure."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (narrows the type)
@@ -186,9 +189,9 @@ class ShadowServer(asyncssh.SSHServer):
         )
         flow.watch(channel)
         self._shadow.flows.add(flow)
-        return flow
+        return self._carrier.build_session(flow)
 
-    async def _open_receiver(self, host: str, port: int) -> TargetReceiver | EchoReceiver:
+    async def _open_receiver(self, host: str, port: int) -> RelayReceiver | EchoReceiver:
         if self._conn.is_closed():
             raise TargetFailed(OpenFailure.SHORTAGE, "the client went away before this began")
         if self._shadow.draining:

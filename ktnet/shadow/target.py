@@ -1,28 +1,19 @@
-"""The TCP connection from the shadow to what a flow is meant for: dial it, then pass bytes.
-
-`TargetSocket` and `TargetReceiver` stand between a socket of the pod and a flow of the tunnel:
-bytes, the end of each half, a reset and "not so fast" go through in either direction.
-"""
+"""The TCP connection from the shadow to what a flow is meant for: dial it, then pass bytes
+(`ktnet.stream.relay`)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import ipaddress
 import socket
-import struct
 
+from ktnet.stream.relay import RelayedSocket, RelayReceiver
 from ktnet.wire.flow import Flow, OpenFailure
 
 CONNECT_TIMEOUT_S = 32.0
 """Linux sends SYNs at 0, 1, 3, 7, 15 and 31 s (net.ipv4.tcp_syn_retries), the last one gets a
 second."""
-
-WRITE_BUFFER_BYTES = 256 * 1024
-"""Unsent bytes for one target at which the tunnel is asked to wait: two packets."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 
 _FAILURES = {
     errno.ECONNREFUSED: OpenFailure.REFUSED,
@@ -63,12 +54,12 @@ def build_failure(error: OSError) -> TargetFailed:
     return TargetFailed(failure, errno.errorcode.get(number, type(error).__name__))
 
 
-async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> TargetReceiver:
+async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> RelayReceiver:
     """Connect to an address, or to the first that answers of a name's. TargetFailed otherwise."""
     sock = await connect_to_any(host, port, timeout_s)
     try:
         transport, target = await asyncio.get_running_loop().create_connection(
-            TargetSocket, sock=sock
+            RelayedSocket, sock=sock
         )
     except OSError as error:
         sock.close()
@@ -76,7 +67,7 @@ async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
     except BaseException:
         sock.close()
         raise
-    return TargetReceiver(target, transport)
+    return RelayReceiver(target, transport)
 
 
 async def connect_to_any(
@@ -132,109 +123,10 @@ async def _connect_to_one(family: socket.AddressFamily, address: tuple[str, int]
     return sock
 
 
-class TargetSocket(asyncio.Protocol):
-    """The socket's side: what the target does, the flow is told."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.flow: Flow | None = None
-        self.gone = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected; nothing is read before the flow is open."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (narrows the type)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        transport.pause_reading()
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the target."""
-        if self.flow is not None:
-            self.flow.write(data)
-
-    def eof_received(self) -> bool:
-        """FIN from the target; True: go on sending to it."""
-        if self.flow is not None:
-            self.flow.write_eof()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Our own close has come through, or (with `exc`) a reset or a time-out came."""
-        self.gone = True
-        if exc is not None and self.flow is not None:
-            self.flow.reset()
-
-    def pause_writing(self) -> None:
-        """The target does not read fast enough."""
-        if self.flow is not None:
-            self.flow.pause_reading()
-
-    def resume_writing(self) -> None:
-        """It does again."""
-        if self.flow is not None:
-            self.flow.resume_reading()
-
-    def close(self) -> None:
-        """Send what is left, then FIN."""
-        if self.transport is not None and not self.gone:
-            self.transport.close()
-
-    def reset(self) -> None:
-        """RST, at once."""
-        if self.transport is None or self.gone:
-            return
-        sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # where the target has reset it meanwhile
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.transport.abort()
-
-
-class TargetReceiver:
-    """The flow's side (a `ktnet.wire.flow.Receiver`): what the client does, the socket is told."""
-
-    def __init__(self, target: TargetSocket, transport: asyncio.Transport) -> None:
-        self._target = target
-        self._transport = transport
-
-    def opened(self, flow: Flow) -> None:
-        """The client is told that the target is connected."""
-        if self._target.gone:
-            flow.reset()  # the target went away in between
-        else:
-            self._target.flow = flow
-            self._transport.resume_reading()
-
-    def open_failed(self, _failure: OpenFailure) -> None:
-        """Does not come at this end: here is where opening fails."""
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
-        self._transport.write(data)
-
-    def eof_received(self) -> None:
-        """FIN from the client."""
-        if not self._target.gone:
-            self._transport.write_eof()
-
-    def closed(self, *, reset: bool) -> None:
-        """The flow is over."""
-        self._target.flow = None
-        if reset:
-            self._target.reset()
-        else:
-            self._target.close()
-
-    def pause_writing(self) -> None:
-        """The client does not read fast enough, or the tunnel is full."""
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Go on."""
-        self._transport.resume_reading()
-
-
 class EchoReceiver:
     """The target that answers for `PROBE_HOST`: sends back what comes."""
+
+    takes_views = True
 
     def __init__(self) -> None:
         self._flow: Flow | None = None
@@ -246,7 +138,7 @@ class EchoReceiver:
     def open_failed(self, _failure: OpenFailure) -> None:
         """Does not come at this end."""
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Send it back."""
         if self._flow is not None:
             self._flow.write(data)

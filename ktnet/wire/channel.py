@@ -72,6 +72,7 @@ class ChannelFlow:
     ) -> None:
         """`gone` is called once, when the channel's number is free again."""
         self._receiver = receiver
+        self._takes_views: bool = getattr(receiver, "takes_views", False)
         self._congestion = surroundings.congestion
         self._traffic = surroundings.traffic
         self._call_soon = surroundings.call_soon
@@ -127,11 +128,11 @@ class ChannelFlow:
         else:
             self._receiver.opened(self)
 
-    def data_received(self, data: bytes, _datatype: object = None) -> None:
+    def data_received(self, data: bytes | memoryview, _datatype: object = None) -> None:
         """CHANNEL_DATA."""
         self._traffic.bytes_received += len(data)
         if not self._over:
-            self._receiver.data_received(data)
+            self._receiver.data_received(data if self._takes_views else bytes(data))  # type: ignore[arg-type]
 
     def eof_received(self) -> bool:
         """CHANNEL_EOF, all data before it having been delivered. True: stay half open."""

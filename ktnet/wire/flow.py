@@ -50,7 +50,11 @@ class Receiver(Protocol):
         """The far side could not connect."""
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the far side, in order; never empty."""
+        """Bytes from the far side, in order; never empty.
+
+        A receiver whose class says `takes_views = True` is spared a copy: it may get a memoryview
+        instead, which is valid until this returns.
+        """
 
     def eof_received(self) -> None:
         """The far side will send no more; it still reads."""

@@ -22,7 +22,7 @@ from ktnet.lab.node.launch import Entry
 SHADOW_DISTRIBUTIONS = ("asyncssh", "cryptography")
 """What the shadow imports; what these require comes with them."""
 
-SHADOW_FILES = ("__init__.py", "errors.py", "wire", "shadow")
+SHADOW_FILES = ("__init__.py", "errors.py", "wire", "stream", "shadow")
 
 HOME = "/app"
 """Prefix of the virtual environment in an image: only what is in it can be imported."""

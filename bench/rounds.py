@@ -1,0 +1,74 @@
+"""Rounds: every path measured in turn, again and again; what counts are medians of ratios.
+
+Two paths in one round meet the same machine, so a ratio says more than either figure.
+"""
+
+import statistics
+import sys
+
+from measures import MEASURES, Figures, Way
+
+Round = dict[str, dict[str, Figures]]
+"""By measure and path."""
+
+RATES = {"mb_s", "per_s", "bulk_mb_s", "least_share"}
+"""Figures that are better when they are larger; of the others the smaller is the better."""
+
+NAMES = {
+    "mb_s": "throughput_{measure}",
+    "per_s": "connections_per_s",
+    "bulk_mb_s": "bulk_{measure}",
+}
+
+
+def run_rounds(paths: list[Way], measures: list[str], count: int, seconds: float) -> list[Round]:
+    rounds: list[Round] = []
+    for number in range(count):
+        rounds.append({})
+        for measure in measures:
+            rounds[-1][measure] = {}
+            # Turned round each time, so that nobody always comes first.
+            for path in paths if number % 2 else reversed(paths):
+                print(f"\r{number + 1}/{count} {measure} {path.name}   ", end="", file=sys.stderr)
+                rounds[-1][measure][path.name] = MEASURES[measure](path, seconds)
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    return rounds
+
+
+def summarise(rounds: list[Round], reference: str) -> dict:
+    """Medians of all figures, and of their ratios to the reference path's in the same round."""
+    medians: dict[str, dict[str, Figures]] = {}
+    ratios: dict[str, float] = {}
+    for measure, by_path in rounds[0].items():
+        medians[measure] = {}
+        for path, figures in by_path.items():
+            medians[measure][path] = {
+                name: statistics.median(r[measure][path][name] for r in rounds) for name in figures
+            }
+            if path == reference or reference not in by_path:
+                continue
+            for name in figures.keys() & by_path[reference].keys() - {"count", "least_share"}:
+                ratio = statistics.median(
+                    r[measure][path][name] / max(r[measure][reference][name], 1e-9) for r in rounds
+                )
+                ratios[f"{name_ratio(measure, name)}_{path}_vs_{reference}"] = ratio
+    return {"medians": medians, "ratios": ratios}
+
+
+def name_ratio(measure: str, figure: str) -> str:
+    """As in the checked-in results: throughput_up_1, round_trip_p50, cpu_client_up_1."""
+    if figure in NAMES:
+        return NAMES[figure].format(measure=measure)
+    if figure.startswith("cpu_"):
+        return f"cpu_{figure.split('_')[1]}_{measure}"
+    return f"{measure}_{figure.removesuffix('_ms')}"
+
+
+def show(result: dict) -> None:
+    for measure, by_path in result["medians"].items():
+        print(measure)
+        for path, figures in by_path.items():
+            line = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            print(f"  {path:14} {line}")
+    for name, ratio in sorted(result["ratios"].items()):
+        print(f"{name:52} {ratio:.3f}")

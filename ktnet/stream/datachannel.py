@@ -1,0 +1,249 @@
+"""A flow's channel on the data path of our own: its windows, and what waits in either direction.
+
+To asyncssh it is the channel's session, to the flow it is the channel (`ktnet.wire.channel`): so a
+flow doesn't notice which path its bytes take. Opening, EOF and CLOSE are asyncssh's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh
+
+from ktnet.stream.datapath import DataPath
+from ktnet.stream.internals import has_peer, take_channel
+from ktnet.wire.channel import ChannelFlow
+from ktnet.wire.window import PACKET_BYTES
+
+PROMPT_BYTES = 128 * 1024
+"""Taken bytes after which the peer is told, so that it knows how much is on its way."""
+
+MOST_WINDOW_BYTES = 0xFFFFFFFF
+"""RFC 4254 section 5.2."""
+
+
+class _End(enum.Enum):
+    """What may wait behind data that nobody reads."""
+
+    EOF = enum.auto()
+    LOST = enum.auto()
+
+
+class DataChannel:
+    """One channel."""
+
+    def __init__(self, flow: ChannelFlow, path: DataPath) -> None:
+        self._flow = flow
+        self._path = path
+        self._channel: Any = None
+        self._number = self._peer_number = -1
+        # Sending
+        self._window = 0
+        self._largest = PACKET_BYTES
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
+        self._eof_unsent = False
+        self._waits_for_turn = False
+        # Receiving
+        self._receive_window = 0
+        self._announce_at = PROMPT_BYTES
+        self._taken_bytes = 0
+        self._started = False
+        self._paused = False
+        self._deaf = False
+        self._eof_arrived = False
+        self._undelivered: deque[bytes | _End] = deque()
+
+    # -- what asyncssh says (as to a session) ----------------------------------------------
+
+    def connection_made(self, channel: Any) -> None:
+        """The channel is open at both ends."""
+        state = take_channel(channel)
+        self._channel = channel
+        self._number, self._peer_number = state.our_number, state.their_number
+        self._window = state.send_window_bytes
+        self._largest = min(PACKET_BYTES, state.largest_packet_bytes)
+        self._receive_window = state.receive_window_bytes
+        self._announce_at = min(PROMPT_BYTES, state.receive_window_bytes // 2)
+        self._undelivered.extend(state.received)
+        self._path.join(self._number, self)
+        self._flow.connection_made(self)
+
+    def session_started(self) -> None:
+        """Deliveries begin, in a later turn."""
+        self._flow.session_started()
+        asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._started = True
+        self._deliver()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; True: stay half open."""
+        self._eof_arrived = True
+        if self._must_wait():
+            self._undelivered.append(_End.EOF)
+        else:
+            self._flow.eof_received()
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The channel is closed at both ends, or (with `exc`) the connection is lost."""
+        self._path.leave(self._number, self)
+        self._drop_unsent()
+        if exc is None and self._must_wait() and not self._deaf:
+            self._undelivered.append(_End.LOST)
+        else:
+            self._undelivered.clear()
+            self._flow.connection_lost(exc)
+
+    # -- receiving -------------------------------------------------------------------------
+
+    def data_arrived(self, data: memoryview) -> None:
+        """CHANNEL_DATA; the view is valid until this returns."""
+        data_bytes = len(data)
+        if self._eof_arrived:
+            raise asyncssh.ProtocolError("Data after EOF")
+        if data_bytes > self._receive_window:
+            raise asyncssh.ProtocolError("Window exceeded")
+        self._receive_window -= data_bytes
+        if self._deaf or not data_bytes:
+            return
+        if self._paused or self._must_wait():
+            self._undelivered.append(bytes(data))
+        else:
+            self._take(data)
+
+    def _must_wait(self) -> bool:
+        return bool(self._undelivered) or not self._started
+
+    def _deliver(self) -> None:
+        while self._undelivered and self._started and not self._paused:
+            item = self._undelivered.popleft()
+            if isinstance(item, bytes):
+                self._take(item)
+            elif item is _End.EOF:
+                self._flow.eof_received()
+            else:
+                self._flow.connection_lost(None)
+
+    def _take(self, data: bytes | memoryview) -> None:
+        self._taken_bytes += len(data)
+        if self._taken_bytes >= self._announce_at and has_peer(self._channel):
+            self._path.send_window_adjust(self._peer_number, self._taken_bytes)
+            self._receive_window += self._taken_bytes
+            self._taken_bytes = 0
+        self._flow.data_received(data)
+
+    def pause_reading(self) -> None:
+        """Deliver nothing: the window fills, and then the peer stops."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        self._paused = False
+        self._deliver()
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send, or keep a copy for later and have the flow told to wait."""
+        view = memoryview(data)
+        if not self._unsent:
+            while view and (piece_bytes := self._sendable(view)):
+                self._send(view[:piece_bytes])
+                view = view[piece_bytes:]
+        if len(view):
+            self._unsent.append(memoryview(bytes(view)))
+            self._unsent_bytes += len(view)
+            self._wait_for_turn()
+            self._flow.pause_writing()
+
+    def _sendable(self, view: memoryview) -> int:
+        """How many bytes of `view` can go in a packet now."""
+        if not self._path.may_send():
+            return 0
+        return min(len(view), self._window, self._largest)
+
+    def _send(self, piece: memoryview) -> None:
+        self._window -= len(piece)
+        self._path.send_data(self._peer_number, piece)
+
+    def _wait_for_turn(self) -> None:
+        if self._window and not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._path.wait_for_turn(self)
+
+    def send_piece(self) -> bool:
+        """It is this channel's turn: send a packet; whether another one could follow."""
+        if not has_peer(self._channel):  # CLOSE has come and is answered; we hear of it in a turn
+            self._drop_unsent()
+            return False
+        view = self._unsent.popleft()
+        piece = view[: self._sendable(view)]
+        if len(piece) < len(view):
+            self._unsent.appendleft(view[len(piece) :])
+        self._unsent_bytes -= len(piece)
+        self._send(piece)
+        self._waits_for_turn = bool(self._unsent and self._window)
+        if not self._unsent:
+            if self._eof_unsent:
+                self._eof_unsent = False
+                self._channel.write_eof()
+            self._flow.resume_writing()
+        return self._waits_for_turn
+
+    def window_adjusted(self, more_bytes: int) -> None:
+        """The peer takes so many bytes more."""
+        self._window += more_bytes
+        if self._window > MOST_WINDOW_BYTES:
+            raise asyncssh.ProtocolError("Window overflow")
+        if self._unsent:
+            self._wait_for_turn()
+
+    def write_eof(self) -> None:
+        """Send EOF behind everything."""
+        if self._unsent:
+            self._eof_unsent = True
+        else:
+            self._channel.write_eof()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait for the peer's window or for a turn."""
+        return self._unsent_bytes
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Any byte that waits is a reason to hold the sender back."""
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._eof_unsent or self._channel.is_closing()
+
+    def close(self) -> None:
+        """CLOSE, everything being sent; hear nothing more."""
+        self._end(self._channel.close)
+
+    def abort(self) -> None:
+        """CLOSE at once."""
+        self._drop_unsent()
+        self._path.leave_turns(self)
+        self._end(self._channel.abort)
+
+    def _drop_unsent(self) -> None:
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._waits_for_turn = False
+
+    def _end(self, end: Callable[[], object]) -> None:
+        self._deaf = True
+        was_lost = _End.LOST in self._undelivered
+        self._undelivered.clear()
+        end()
+        if was_lost:  # and nobody had been told, because of what came before
+            asyncio.get_running_loop().call_soon(self._flow.connection_lost, None)

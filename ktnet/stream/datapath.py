@@ -1,0 +1,340 @@
+"""The data path of our own: SSH packets of one connection, from the byte stream to the flows.
+
+Receiving: the stream fills one buffer; packets are opened in it, in place; the data of flows goes
+to their channels as views of it; every other packet goes to asyncssh. Sending: packets are sealed
+one behind the other in one buffer, which goes out at the end of a turn or when it is full. While
+the stream takes nothing, nothing is sealed: channels keep what comes and ask for no more, and get
+their turns one after the other when it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+from ktnet.errors import RemoteProtocolError
+from ktnet.stream.internals import Hold
+from ktnet.stream.outlet import Outlet
+from ktnet.wire.channel import ChannelFlow
+from ktnet.wire.congestion import Congestion
+from ktnet.wire.sshrecord import (
+    DATA_OFFSET,
+    LENGTH_BYTES,
+    MSG_CHANNEL_DATA,
+    MSG_IGNORE,
+    MSG_WINDOW_ADJUST,
+    OVERHEAD_BYTES,
+    PAYLOAD_OFFSET,
+    TAG_BYTES,
+    parse_data_header,
+    parse_length,
+    parse_window_adjust,
+    put_data_header,
+    put_window_adjust,
+)
+from ktnet.wire.window import PACKET_BYTES
+
+if TYPE_CHECKING:
+    from ktnet.stream.datachannel import DataChannel
+
+MOST_PACKET_BYTES = PACKET_BYTES + 1024
+"""Nobody was told that more may come; what asyncssh allows beside the data."""
+
+IN_BYTES = 4 * PACKET_BYTES
+LEAST_ROOM_BYTES = PACKET_BYTES
+"""To read into: below, what is left in the buffer is moved to its front."""
+
+BATCH_BYTES = 2 * PACKET_BYTES
+"""Sealed bytes that go out at once, and not at the end of the turn. All of it stays in a
+processor's cache from the application's read to the kernel's copy."""
+
+ALIVE_INTERVAL_S = 1.0
+"""How often received data puts the next keepalive off."""
+
+
+class DataPath(asyncio.BufferedProtocol):
+    """The protocol of the byte stream, in front of a connection of asyncssh's (`ssh`)."""
+
+    def __init__(self, ssh: Any, admit: Callable[[], bool]) -> None:
+        self.congestion = Congestion()
+        self._ssh = ssh
+        self._admit = admit
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._hold: Hold | None = None
+        self._channels: dict[int, DataChannel] = {}
+        # Received and not yet opened: from _in_start to _in_end.
+        self._in = bytearray(IN_BYTES)
+        self._in_view = memoryview(self._in)
+        self._in_start = self._in_end = 0
+        self._opened_count = 0
+        self._alive_s = 0.0
+        # Sealed and not yet given to the transport: up to _out_end.
+        self._out = bytearray(BATCH_BYTES + PACKET_BYTES + OVERHEAD_BYTES)
+        self._out_view = memoryview(self._out)
+        self._out_end = 0
+        self._flush_handle: asyncio.Handle | None = None
+        self._blocked = False
+        self._turns: deque[DataChannel] = deque()
+
+    @property
+    def path(self) -> str:
+        """Whose code moves the bytes of flows."""
+        return "own" if self._hold is not None else "asyncssh"
+
+    def build_session(self, flow: ChannelFlow) -> Any:
+        """What asyncssh is to take for the session of the flow's channel."""
+        from ktnet.stream.datachannel import DataChannel  # noqa: PLC0415 -- they need each other
+
+        return flow if self._hold is None else DataChannel(flow, self)
+
+    # -- the byte stream -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The stream is there."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (narrows the type)
+        if not self._admit():
+            transport.abort()
+            return
+        self._transport = transport
+        # So that any byte that the kernel doesn't take at once blocks: the buffer of sealed
+        # packets is not touched until the transport is through with it.
+        transport.set_write_buffer_limits(high=0)
+        self._ssh.connection_made(Outlet(transport, self))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The stream is gone."""
+        if self._transport is None:
+            return
+        self._transport = None
+        self._turns.clear()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+        self._ssh.connection_lost(exc)
+        self._blocked = False
+        self.congestion.release()
+
+    def eof_received(self) -> None:
+        """The other end of the stream."""
+        if self._transport is not None:
+            self._ssh.eof_received()
+
+    # -- receiving -------------------------------------------------------------------------
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Where the next bytes go."""
+        if self._in_start == self._in_end:
+            self._in_start = self._in_end = 0
+        elif IN_BYTES - self._in_end < LEAST_ROOM_BYTES:
+            rest = self._in_end - self._in_start
+            self._in[:rest] = self._in[self._in_start : self._in_end]
+            self._in_start, self._in_end = 0, rest
+        return self._in_view[self._in_end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many have come."""
+        self._in_end += nbytes
+        if self._transport is None:
+            return
+        if self._hold is None:
+            self._feed_asyncssh()
+        else:
+            now_s = self._loop.time()
+            if now_s - self._alive_s > ALIVE_INTERVAL_S:
+                self._alive_s = now_s
+                self._hold.show_alive()
+            self._open_packets()
+
+    def _feed_asyncssh(self) -> None:
+        """As long as it does everything; then take over."""
+        data = bytes(self._in_view[self._in_start : self._in_end])
+        self._in_start = self._in_end = 0
+        self._ssh.data_received(data)
+        if self._transport is not None and Hold.is_possible(self._ssh):
+            self._hold = Hold(self._ssh, self._became_idle)
+            rest = self._hold.rest
+            self._in[: len(rest)] = rest
+            self._in_end = len(rest)
+            self._open_packets()
+
+    def _open_packets(self) -> None:
+        hold = self._hold
+        if hold is None or hold.is_busy():
+            return
+        try:
+            while self._open_packet(hold):
+                pass
+        except asyncssh.DisconnectError as error:
+            self._break(error)
+        except RemoteProtocolError as error:
+            self._break(asyncssh.ProtocolError(str(error)))
+        except Exception as error:
+            self._ssh.connection_lost(error)
+        self.give_turns()
+        self.flush()
+
+    def _open_packet(self, hold: Hold) -> bool:
+        """Open and deal with one packet; False where none is there, or none may be opened now."""
+        start = self._in_start
+        have = self._in_end - start
+        if have < LENGTH_BYTES or self._transport is None:
+            return False
+        length = parse_length(self._in, start, MOST_PACKET_BYTES)
+        whole = LENGTH_BYTES + length + TAG_BYTES
+        if have < whole:
+            return False
+        payload_bytes = hold.opener.open(self._in_view, start, length)
+        self._in_start = start + whole
+        kind = self._in[start + PAYLOAD_OFFSET]
+        if kind == MSG_CHANNEL_DATA:
+            number, data_bytes = parse_data_header(self._in, start, payload_bytes)
+            channel = self._channels.get(number)
+            if channel is not None:
+                self._opened_count += 1
+                begin = start + DATA_OFFSET
+                channel.data_arrived(self._in_view[begin : begin + data_bytes])
+                return True
+        elif kind == MSG_WINDOW_ADJUST:
+            number, more_bytes = parse_window_adjust(self._in, start, payload_bytes)
+            channel = self._channels.get(number)
+            if channel is not None:
+                self._opened_count += 1
+                channel.window_adjusted(more_bytes)
+                return True
+        elif kind == MSG_IGNORE:
+            self._opened_count += 1
+            return True
+        opened_before, self._opened_count = self._opened_count, 0
+        hold.receive(bytes(self._in_view[start : start + LENGTH_BYTES + length]), opened_before)
+        return self._go_on(hold)
+
+    def _go_on(self, hold: Hold) -> bool:
+        """asyncssh has had a packet, which may have begun or ended a key exchange."""
+        if self._transport is None:
+            return False
+        if hold.is_busy():
+            self._transport.pause_reading()
+        return not hold.is_busy()
+
+    def _became_idle(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+            self._open_packets()
+
+    def _break(self, error: asyncssh.DisconnectError) -> None:
+        """Say why, and close."""
+        reason = error.reason.encode()
+        words = (error.code.to_bytes(4, "big"), len(reason).to_bytes(4, "big"), reason, bytes(4))
+        self._ssh.send_packet(asyncssh.constants.MSG_DISCONNECT, *words)
+        self.flush()
+        self._ssh.connection_lost(error)
+
+    # -- channels --------------------------------------------------------------------------
+
+    def join(self, number: int, channel: DataChannel) -> None:
+        """Bring the channel that has this number here its data from now on."""
+        self._channels[number] = channel
+
+    def leave(self, number: int, channel: DataChannel) -> None:
+        """The channel is gone."""
+        self._channels.pop(number, None)
+        self.leave_turns(channel)
+
+    def leave_turns(self, channel: DataChannel) -> None:
+        """The channel has nothing to send any more."""
+        if channel in self._turns:
+            self._turns.remove(channel)
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def may_send(self) -> bool:
+        """Whether data can be sealed now."""
+        return (
+            not self._blocked
+            and self._transport is not None
+            and self._hold is not None
+            and self._hold.sealer() is not None
+        )
+
+    def send_data(self, number: int, data: memoryview) -> None:
+        """Seal at most PACKET_BYTES for the peer's channel `number`; only while `may_send`."""
+        start = self._out_end
+        data_bytes = len(data)
+        payload_bytes = put_data_header(self._out, start, number, data_bytes)
+        begin = start + DATA_OFFSET
+        self._out[begin : begin + data_bytes] = data
+        self._seal(start, payload_bytes)
+
+    def send_window_adjust(self, number: int, more_bytes: int) -> None:
+        """Let the peer send so many bytes more on its channel `number`."""
+        if self.may_send():
+            self._seal(
+                self._out_end, put_window_adjust(self._out, self._out_end, number, more_bytes)
+            )
+        else:  # asyncssh keeps it while keys are being renewed
+            words = (number.to_bytes(4, "big"), more_bytes.to_bytes(4, "big"))
+            self._ssh.send_packet(MSG_WINDOW_ADJUST, b"".join(words))
+
+    def _seal(self, start: int, payload_bytes: int) -> None:
+        hold = self._hold
+        assert hold is not None  # noqa: S101  (narrows the type)
+        sealer = hold.sealer()
+        assert sealer is not None  # noqa: S101  (as above)
+        end = self._out_end = sealer.seal(self._out_view, start, payload_bytes)
+        hold.count_sent(end - start)
+        if self._out_end >= BATCH_BYTES:
+            self.flush()
+        elif self._flush_handle is None:
+            self._flush_handle = self._loop.call_soon(self.flush)
+
+    def send_sealed(self, data: bytes) -> None:
+        """Bytes of asyncssh's, in order with everything else."""
+        if self._transport is None:
+            return
+        if self._blocked or len(data) > len(self._out) - self._out_end - OVERHEAD_BYTES:
+            self.flush()
+            self._transport.write(data)
+            return
+        end = self._out_end + len(data)
+        self._out[self._out_end : end] = data
+        self._out_end = end
+        if self._flush_handle is None:
+            self._flush_handle = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Give what is sealed to the stream."""
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        if self._out_end and self._transport is not None:
+            view = self._out_view[: self._out_end]
+            self._out_end = 0
+            self._transport.write(view)
+
+    def pause_writing(self) -> None:
+        """The stream takes no more."""
+        self._blocked = True
+        self.congestion.hold()
+
+    def resume_writing(self) -> None:
+        """It has taken everything."""
+        self._blocked = False
+        self.give_turns()
+
+    def wait_for_turn(self, channel: DataChannel) -> None:
+        """`channel` has something to send and can't, or hasn't been asked yet."""
+        self._turns.append(channel)
+
+    def give_turns(self) -> None:
+        """Let the channels that wait send, a packet each, round and round."""
+        turns = self._turns
+        while turns and self.may_send():
+            channel = turns.popleft()
+            if channel.send_piece():
+                turns.append(channel)
+        if not turns and not self._blocked:
+            self.congestion.release()
