@@ -14,7 +14,7 @@ from scene import add_shown, build_cluster
 from verdicts import judge
 
 FOLDER = "04-watch"
-MATCHED_AT_LEAST = 19
+MATCHED_AT_LEAST = 20
 
 REFUSED = (
     *("bad-fieldselector", "bad-labelselector", "list-exact-invalid", "list-continue-invalid"),
@@ -32,7 +32,10 @@ SHORT = (
 OF_ONE = (*("no-resourceversion", "resourceversion-0", "send-initial-events-pods"),)
 """Watches of what is there already."""
 
-TOO_OLD = ("resourceversion-too-old-pods", "resourceversion-too-old-leases")
+TOO_OLD = (
+    *("resourceversion-too-old-pods", "resourceversion-too-old-leases"),
+    "resourceversion-too-old-events",
+)
 TEST = "transcripts"
 
 
@@ -65,7 +68,8 @@ async def compacted(lab: Lab) -> None:
     pod = {"metadata": {"name": "old"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     lab.store.create("pods", lab.name(TEST), pod)
     lab.store.create("leases", lab.name(TEST), {"metadata": {"name": "old"}})
-    for plural, count in (("pods", 300), ("leases", 2)):
+    lab.store.create("events", lab.name(TEST), {"metadata": {"name": "old"}})
+    for plural, count in (("pods", 300), ("leases", 2), ("events", 2)):
         for index in range(count):
             change = {"metadata": {"annotations": {"count": str(index)}}}
             lab.store.patch(plural, lab.name(TEST), "old", change)

@@ -19,7 +19,8 @@ import yaml
 from comparing import Bindings, compare
 from recordings import Case
 from renaming import Renamer
-from verdicts import DECLINED, Results, Verdict, judge
+from request_kinds import Kind, kind_of
+from verdicts import DECLINED, MATCHED, Results, Verdict, judge
 
 from ktnet.lab.api.authentication import MASTERS, User
 from ktnet.lab.api.authorization import Authorizer
@@ -48,12 +49,14 @@ class Folder:
         self.renamer = Renamer(seed, (case.document for case in cases.values()))
         self.cases = cases
         self.results = Results(name, frozenset(cases))
-        self.matched_kinds: set[Any] = set()
+        self.matched_kinds: set[Kind] = set()
         """Of the requests whose answers matched (request_kinds.Kind)."""
 
     def record(self, name: str, verdict: Verdict) -> None:
         """What became of a case."""
-        self.cases[name]  # a typing error is none of the lab's
+        case = self.cases[name]
+        if verdict.result == MATCHED and "request" in case.document:
+            self.matched_kinds.add(kind_of(case))
         self.results.verdicts[name] = verdict
 
     def decline(self, name: str, why: str) -> None:

@@ -1,6 +1,7 @@
 """The lab's API server: answers as a real Kubernetes 1.36 does for the objects that ktnet uses.
 
-An HTTP request meets, in this order: `server` (the wiring; `tls`, `requestlog`), `target` (which
+An HTTP request meets, in this order: `server` (the wiring; `tls`, `requestlog`,
+`kindlog`), `target` (which
 verb on which resource is meant), `authentication` (who is it; `accounts` knows ServiceAccounts'
 tokens), `impersonation` (for whom do they act), `authorization` (may they: `rbac` knows; `review`
 answers those who ask beforehand), then one of

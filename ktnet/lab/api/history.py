@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from ktnet.lab.api.errors import Obj, expired
 
+UNCACHED = "events"
+"""What a real API server watches in etcd itself, which says so in other words."""
+
 KEPT = 1000
 """Changes of each resource: minutes of a busy lab, and a few MB at most."""
 
@@ -43,6 +46,8 @@ class History:
     def since(self, plural: str, version: int) -> list[Change]:
         """All changes after that resourceVersion; raises ApiError 410 where some are forgotten."""
         forgotten = self._forgotten.get(plural, 0)
+        if version < forgotten and plural == UNCACHED:
+            raise expired("The resourceVersion for the provided watch is too old.")
         if version < forgotten:
             raise expired(f"too old resource version: {version} ({forgotten})")
         newer: list[Change] = []

@@ -25,6 +25,7 @@ from ktnet.lab.api.discovery import (
 )
 from ktnet.lab.api.errors import ApiError, Obj, forbidden, unknown_resource, wrong_method
 from ktnet.lab.api.impersonation import impersonate
+from ktnet.lab.api.kindlog import KindLog
 from ktnet.lab.api.metadata import Clock, utc_now
 from ktnet.lab.api.podpaths import PodPaths, find_peer
 from ktnet.lab.api.rbac.authorizer import Rbac
@@ -197,6 +198,7 @@ class Dispatcher:
         self._clock = clock
         self._rbac = Rbac(store)
         self._catalog = store.catalog
+        self._kinds = KindLog()
         self._rest = Rest(store)
         self._pods = PodPaths(store, runtime, sessions)
 
@@ -251,6 +253,7 @@ class Dispatcher:
 
     async def _answer(self, request: web.BaseRequest, entry: Request) -> web.StreamResponse:
         target = parse_target(request.method, request.path, request.query)
+        self._kinds.add(target, request.query, entry.content_type, entry.user_agent)
         caller = self._identify(request, target)
         entry.user = caller.user.name
         caller.check(target.attributes())
