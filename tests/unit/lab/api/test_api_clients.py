@@ -127,6 +127,14 @@ def test_kubectl_does_its_everyday_work(tmp_path):
             assert spec["template"]["spec"]["containers"][0]["image"] == "lab/other:2"
             assert "lab/other:2" in (await kubectl("describe", "deployment", "d"))[1]
             assert (await kubectl("get", "pods", "-o", "name"))[1] == "pod/p\n"
+            _, table = await kubectl("get", "pods")
+            assert [line.split()[0] for line in table.splitlines()] == ["NAME", "p"]
+            assert "RESTARTS" in table
+            label = '{"metadata":{"labels":{"patched":"yes"}}}'
+            assert await kubectl("patch", "pod", "p", "-p", label) == (0, "pod/p patched\n")
+            assert (await kubectl("get", "pods", "-l", "patched=yes", "-o", "name"))[0] == 0
+            phase = "--for=jsonpath={.status.phase}=Running"
+            assert (await kubectl("wait", "pod/p", phase, "--timeout=10s"))[0] == 0
             assert (await kubectl("logs", "p"))[1] == "a line\n"
             assert await kubectl("exec", "p", "--", "sh", "-c", "echo hi; exit 3") == (
                 3,
