@@ -1,0 +1,145 @@
+"""What is written on an object that we change, before it is changed: pure.
+
+One annotation holds all that the undoing needs, on the very object, so anybody who may patch it can
+put it back: `recover` on another machine, a later command, the shadow itself. Storing and changing
+are one patch, guarded by resourceVersion; the undoing is one JSON patch (RFC 6902) that begins with
+a `test` of the annotation, so that two can't undo twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Json = dict[str, Any]
+Mode = Literal["scale", "selector"]
+
+ANNOTATION = "ktnet.dev/exchange"
+_POINTER = "/metadata/annotations/ktnet.dev~1exchange"
+"""The same as a JSON pointer (RFC 6901)."""
+
+MOST_REPLICAS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How an object was, and who has changed it."""
+
+    session: str
+    """Name of the session's Lease, by which it is known whether somebody is there."""
+    holder: str
+    """user@host, for people."""
+    since: str
+    """RFC 3339, by the API server's clock."""
+    mode: Mode
+    replicas: int = 0
+    """Mode scale: what it had."""
+    selector: tuple[tuple[str, str], ...] = ()
+    """Mode selector: what the Service had, sorted."""
+
+
+def build_record_text(record: Record) -> str:
+    """The annotation's value."""
+    obj: Json = {
+        "version": 1,
+        "session": record.session,
+        "holder": record.holder,
+        "since": record.since,
+        "mode": record.mode,
+    }
+    if record.mode == "scale":
+        obj["replicas"] = record.replicas
+    else:
+        obj["selector"] = dict(record.selector)
+    return json.dumps(obj, separators=(",", ":"))
+
+
+def parse_record(obj: Json) -> tuple[str, Record] | None:
+    """The annotation of an object, as it stands there and as a record; None where it has none.
+
+    Raises ValueError where there is one that we don't understand: somebody else's ktnet is newer,
+    or somebody has edited it. Then nobody but people may decide.
+    """
+    text = (obj.get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
+    if text is None:
+        return None
+    try:
+        return text, _parse(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the annotation {ANNOTATION} is not understood: {error}") from error
+
+
+def _parse(stored: Json) -> Record:
+    _require(stored["version"] == 1, f"version {stored['version']!r}")
+    mode = stored["mode"]
+    words = [stored[key] for key in ("session", "holder", "since")]
+    _require(all(isinstance(word, str) for word in words), "session, holder, since")
+    session, holder, since = words
+    if mode == "scale":
+        replicas = stored["replicas"]
+        _require(type(replicas) is int and 0 <= replicas <= MOST_REPLICAS, "replicas")
+        return Record(session, holder, since, "scale", replicas=replicas)
+    _require(mode == "selector", "mode")
+    selector = tuple(sorted(stored["selector"].items()))
+    _require(bool(selector) and all(isinstance(value, str) for _, value in selector), "selector")
+    return Record(session, holder, since, "selector", selector=selector)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def build_scale_down(obj: Json, record: Record) -> list[Json]:
+    """For a Deployment or StatefulSet: store and scale to 0, if it is still as it was read."""
+    return [
+        *_build_guard_and_store(obj, record),
+        {"op": "replace", "path": "/spec/replicas", "value": 0},
+    ]
+
+
+def build_repoint(obj: Json, record: Record, selector: dict[str, str]) -> list[Json]:
+    """For a Service: store and send its traffic elsewhere, if it is still as it was read.
+
+    By `replace`: a merge patch would leave the old keys beside the new ones.
+    """
+    return [
+        *_build_guard_and_store(obj, record),
+        {"op": "replace", "path": "/spec/selector", "value": selector},
+    ]
+
+
+def _build_guard_and_store(obj: Json, record: Record) -> list[Json]:
+    metadata = obj["metadata"]
+    # An empty map has to be there before something can be added to it.
+    room = [] if metadata.get("annotations") else [_add("/metadata/annotations", {})]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        *room,
+        _add(_POINTER, build_record_text(record)),
+    ]
+
+
+def build_undo(text: str, record: Record) -> list[Json]:
+    """Put the object back, if nobody has done so yet: 422 says that somebody has."""
+    change = (
+        {"op": "replace", "path": "/spec/replicas", "value": record.replicas}
+        if record.mode == "scale"
+        else {"op": "replace", "path": "/spec/selector", "value": dict(record.selector)}
+    )
+    return [
+        {"op": "test", "path": _POINTER, "value": text},
+        change,
+        {"op": "remove", "path": _POINTER},
+    ]
+
+
+def build_time(moment: datetime) -> str:
+    """RFC 3339, UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _add(path: str, value: Any) -> Json:
+    return {"op": "add", "path": path, "value": value}
