@@ -19,6 +19,7 @@ COMMANDS = {
     "connect": "Join this machine to the cluster's network.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
+    "clean": "Undo what sessions left behind that were killed.",
     "dns": "Show how a name is decided and answered.",
     "lab": "A whole small cluster in network namespaces, to try ktnet on.",
     "version": "Show the version.",

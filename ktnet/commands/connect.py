@@ -73,6 +73,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Return when it is connected, and stay so until `ktnet disconnect`.",
 )
+@click.option(
+    "--helper",
+    type=click.Choice(["sudo", "none"]),
+    default="sudo",
+    show_default=True,
+    help="How an ordinary user starts the part that changes this machine: by sudo, or as it is.",
+)
 @progress_options
 def connect(
     cluster: ClusterOptions,
@@ -86,6 +93,7 @@ def connect(
     listen: tuple[str, int],
     proxy_user: str | None,
     detach: bool,
+    helper: Literal["sudo", "none"],
     progress: Progress,
 ) -> None:
     """Join this machine to the cluster's network.
@@ -94,6 +102,8 @@ def connect(
     is reachable from this machine; then all of it is undone.
     """
     from ktnet.commands.foreground import run_in_foreground
+    from ktnet.host.channel import start_helper
+    from ktnet.host.privileges import step_down
     from ktnet.session.connect import open_session
     from ktnet.session.proxy import open_proxy_session
 
@@ -105,15 +115,21 @@ def connect(
         cluster_domain=cluster_domain,
         dns_include=dns_include,
         dns_exclude=dns_exclude,
+        helper=helper,
     )
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
+    # Whoever has root's rights gives them up, but for those of the helper, before all else.
+    started = start_helper() if mode == "tun" and os.geteuid() == 0 else None
+    if said := step_down():
+        progress.note(said)
     if mode == "proxy":
         opening = open_proxy_session(
             build_proxy_options(cluster, shadow, listen, proxy_user), progress
         )
         run_in_foreground("connect", identity, opening, progress, detach=detach)
         return
-    run_in_foreground("connect", identity, open_session(options, progress), progress, detach=detach)
+    opened = open_session(options, progress, started)
+    run_in_foreground("connect", identity, opened, progress, detach=detach)
 
 
 def build_proxy_options(

@@ -18,8 +18,12 @@ def status(output: str) -> None:
     """Show the sessions of this machine."""
     import json
 
+    from ktnet.commands.leftovers import mend_leftovers
     from ktnet.control import list_sessions
+    from ktnet.host.privileges import step_down
 
+    mend_leftovers()
+    step_down()  # a user's sessions are registered as the user's
     sessions = list_sessions()
     if output == "json":
         click.echo(json.dumps({"sessions": sessions}, indent=2))

@@ -6,7 +6,11 @@ import array
 import asyncio
 import os
 import socket
+import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
 
 from ktnet.errors import HostNetworkError, HostPermissionError, KtnetError, RemoteProtocolError
 from ktnet.host.replies import MAX_REPLY_BYTES, Reply, parse_reply
@@ -17,6 +21,14 @@ UNDO_TIME_S = 10.0
 
 MAX_DESCRIPTORS = 8
 
+HELPER = (sys.executable, "-I", "-m", "ktnet.host.helper")
+"""Isolated: neither the environment nor the current directory can slip it a module."""
+
+Way = Literal["sudo", "none"]
+"""How an ordinary user's client starts the helper: by sudo, or with its own rights."""
+
+_PROMPT = "[sudo] password for %p, to change this machine's network: "
+
 Answer = tuple[Reply, list[int]]
 
 
@@ -26,10 +38,14 @@ class Patience:
     def __init__(self) -> None:
         self._cancelled: asyncio.CancelledError | None = None
 
-    async def wait(self, future: asyncio.Future[Answer] | asyncio.Future[None]) -> bool:
-        """Whether the future was done within UNDO_TIME_S."""
+    async def wait(
+        self,
+        future: asyncio.Future[Answer] | asyncio.Future[None],
+        limit_s: float = UNDO_TIME_S,
+    ) -> bool:
+        """Whether the future was done within `limit_s`."""
         loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + UNDO_TIME_S
+        deadline_s = loop.time() + limit_s
         while not future.done() and loop.time() < deadline_s:
             try:
                 await asyncio.wait([future], timeout=deadline_s - loop.time())
@@ -54,6 +70,8 @@ class Channel(asyncio.SubprocessProtocol):
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self.lost = False
         self.exited: asyncio.Future[None] = self._loop.create_future()
+        """The helper has ended: it alone holds the other end of the socket."""
+        self.started_exited: asyncio.Future[None] = self._loop.create_future()
         self._loop.add_reader(ours, self._readable)
 
     # --- asking ---
@@ -107,9 +125,9 @@ class Channel(asyncio.SubprocessProtocol):
         self._process = transport
 
     def process_exited(self) -> None:
-        """The helper has ended, and with it whatever was asked."""
-        if not self.exited.done():
-            self.exited.set_result(None)
+        """What was started has ended: the helper, or sudo, which has only started it."""
+        if not self.started_exited.done():
+            self.started_exited.set_result(None)
 
     def _readable(self) -> None:
         try:
@@ -136,64 +154,137 @@ class Channel(asyncio.SubprocessProtocol):
     def _lose(self, error: KtnetError) -> None:
         self._loop.remove_reader(self._socket)
         self.lost = True
+        if not self.exited.done():
+            self.exited.set_result(None)
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(error)
         self._waiting.clear()
 
+    def check_started(self) -> None:
+        """Raises HostPermissionError where sudo has not started the helper."""
+        process = self._process
+        if isinstance(process, asyncio.SubprocessTransport) and process.get_returncode() != 0:
+            process.close()
+            raise HostPermissionError(
+                "joining this machine to a network takes root's rights, which sudo did not give",
+                hint="see `sudo -l`; docs/host.md has a line for sudoers that needs no password",
+            )
+
     # --- ending ---
 
-    def kill(self) -> None:
-        """End a helper that doesn't answer; what it has not undone, its journal still names."""
-        process = self._process
-        if isinstance(process, asyncio.SubprocessTransport) and not self.exited.done():
-            process.kill()
-
     def hang_up(self) -> None:
-        """Close our end: the helper undoes everything and ends."""
-        self._loop.remove_reader(self._socket)
+        """Say that nothing more will be asked: the helper undoes everything and ends.
+
+        One that hangs is killed by its supervisor after a while.
+        """
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    async def close(self, patience: Patience) -> None:
+        """Hang up and wait for the helper's end. Raises HostNetworkError where it is late."""
+        self.hang_up()
+        try:
+            ended = await patience.wait(self.exited, 2 * UNDO_TIME_S)
+            process = self._process
+            if ended and isinstance(process, asyncio.SubprocessTransport):
+                await patience.wait(self.started_exited)
+                process.close()
+        finally:
+            self.drop()
+        if not ended:
+            raise HostNetworkError(
+                "the helper has not undone everything yet",
+                hint="when it has ended, see: ktnet clean",
+            )
+
+    def drop(self) -> None:
+        """Close our end."""
+        if not self.lost:
+            self._loop.remove_reader(self._socket)
         self._socket.close()
 
-    async def close(self, patience: Patience) -> int | None:
-        """Hang up and wait for the helper's end; its exit code. Kills it where it is late."""
-        self.hang_up()
-        process = self._process
-        if not isinstance(process, asyncio.SubprocessTransport):
-            return None
-        if not await patience.wait(self.exited):
-            self.kill()
-            await patience.wait(self.exited)
-        process.close()
-        return process.get_returncode()
+
+@dataclass(frozen=True)
+class Started:
+    """A helper that was started before there was an event loop; for one `open_channel`."""
+
+    socket: socket.socket
+    process: subprocess.Popen[bytes]
 
 
-async def open_channel() -> Channel:
-    """Start a helper; `Channel.close` has to be called. Raises HostPermissionError."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    channel = Channel(ours)
-    try:
-        await asyncio.get_running_loop().subprocess_exec(
-            lambda: channel,
-            # Isolated: neither the environment nor the current directory can slip it a module.
-            *(sys.executable, "-I", "-m", "ktnet.host.helper", str(theirs.fileno())),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=None,
-            pass_fds=(theirs.fileno(),),
+def start_helper() -> Started:
+    """Start a helper with this process's rights, which it may then give up."""
+    ours, theirs = _make_pair()
+    with theirs:
+        process = subprocess.Popen(
+            HELPER,
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
             start_new_session=True,
             env={},
             cwd="/",
         )
+    return Started(ours, process)
+
+
+def _make_pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+async def open_channel(way: Way = "sudo", *, asks: bool = True) -> Channel:
+    """Start a helper; `Channel.close` has to be called.
+
+    Not as root, sudo starts it where `way` is "sudo", and may ask the user for a password (never
+    so without `asks`). Raises HostPermissionError.
+    """
+    ours, theirs = _make_pair()
+    channel = Channel(ours)
+    by_sudo = way == "sudo" and os.geteuid() != 0
+    asks = asks and _has_terminal()
+    sudo = ("sudo", *(("-p", _PROMPT) if asks else ("-n",)), "--") if by_sudo else ()
+    try:
+        await asyncio.get_running_loop().subprocess_exec(
+            lambda: channel,
+            *(*sudo, *HELPER),
+            stdin=theirs.fileno(),
+            stdout=asyncio.subprocess.DEVNULL,
+            # What sudo -n says, the error below says better.
+            stderr=asyncio.subprocess.DEVNULL if by_sudo and not asks else None,
+            # sudo has to be in the terminal's foreground to ask there.
+            start_new_session=not by_sudo,
+            env=None if by_sudo else {},
+            cwd="/",
+        )
+        if by_sudo:
+            await channel.started_exited
+            channel.check_started()
+    except FileNotFoundError as error:
+        channel.drop()
+        raise HostPermissionError(
+            "joining this machine to a network takes root's rights, and there is no sudo here",
+            hint="run as root, or in a container with NET_ADMIN; `--mode proxy` needs no rights",
+        ) from error
     except OSError as error:
-        channel.hang_up()
+        channel.drop()
         raise HostPermissionError(f"the helper can't be started: {error.strerror}") from error
     except BaseException:
-        channel.hang_up()
+        channel.drop()
         raise
     finally:
         theirs.close()
     return channel
+
+
+def _has_terminal() -> bool:
+    """Whether there is anybody to be asked for a password."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _receive(ours: socket.socket) -> tuple[bytes, list[int]]:

@@ -15,8 +15,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ktnet.errors import HostNetworkError, HostPermissionError, KtnetError, RemoteProtocolError
-from ktnet.host.channel import UNDO_TIME_S, Channel, Patience, open_channel
+from ktnet.errors import HostNetworkError, KtnetError, RemoteProtocolError
+from ktnet.host.channel import UNDO_TIME_S, Channel, Patience, Started, Way, open_channel
+from ktnet.host.leftovers import find_leftovers
 from ktnet.host.plan import HostFacts, HostPlan
 from ktnet.host.replies import Done, Reply
 from ktnet.host.requests import CaptureRequest, FactsRequest, OpenRequest, ReleaseRequest
@@ -87,8 +88,8 @@ class Host:
             async with timeout(UNDO_TIME_S):
                 reply, _ = await self._channel.ask(CaptureRequest((), None))
         except TimeoutError:
-            # What this one doesn't do, another helper will, when the context is left.
-            self._channel.kill()
+            # Its supervisor ends it then, and does what it didn't.
+            self._channel.hang_up()
         else:
             _log_notes(reply)
 
@@ -104,19 +105,18 @@ class Host:
 
 
 @asynccontextmanager
-async def open_host() -> AsyncIterator[Host]:
+async def open_host(way: Way = "sudo", *, started: Started | None = None) -> AsyncIterator[Host]:
     """Starts the helper; when the context is left, everything is undone and the helper has ended.
 
-    So it is when this process is killed, within a second. Raises HostPermissionError where this
-    user can't start a helper; on leaving HostNetworkError or DnsError where something could not be
-    undone (a failure of the body comes first, and that error is logged).
+    So it is when this process is killed, within a second. An ordinary user's helper is started by
+    sudo, which may ask for a password, or with `way` "none" with the user's own rights. `started`
+    is a helper that runs already: this process may have given up the rights to start one.
+
+    Raises HostPermissionError where this user can't start a helper; on leaving HostNetworkError or
+    DnsError where something could not be undone (a failure of the body comes first, and that
+    error is logged).
     """
-    if os.geteuid() != 0:
-        raise HostPermissionError(
-            "joining this machine to a network takes root's rights",
-            hint="run as root, or in a container with NET_ADMIN",
-        )
-    channel = await open_channel()
+    channel = Channel(started.socket) if started else await open_channel(way)
     host = Host(channel)
     try:
         yield host
@@ -130,6 +130,25 @@ async def open_host() -> AsyncIterator[Host]:
         await _release(channel)
     finally:
         host.close()
+        if started is not None:
+            started.process.poll()
+
+
+async def mend_host(way: Way = "sudo", *, asks: bool = True) -> tuple[str, ...]:
+    """Undo what sessions that died have left behind; returns what was done, one sentence each.
+
+    Raises HostPermissionError where a helper can't be started, and what the helper raises.
+    """
+    channel = await open_channel(way, asks=asks)
+    patience = Patience()
+    try:
+        reply = await channel.ask_at_last(FactsRequest(), patience)
+    finally:
+        await channel.close(patience)
+    patience.end()
+    if isinstance(reply, KtnetError):
+        raise reply
+    return reply.mended if isinstance(reply, HostFacts) else ()
 
 
 async def _release(channel: Channel) -> None:
@@ -140,27 +159,26 @@ async def _release(channel: Channel) -> None:
         reply = await channel.ask_at_last(ReleaseRequest(), patience)
     except KtnetError as error:
         _log.warning("%s", error.message)
-    exit_code = await channel.close(patience)
-    if reply is None and exit_code != 0:
-        await _mend()
+    await channel.close(patience)
+    if reply is None and find_leftovers():
+        await _mend_the_rest()
     patience.end()
     if isinstance(reply, KtnetError):
         raise reply
     _log_notes(reply)
 
 
-async def _mend() -> None:
-    """The helper was killed: another one undoes what that one has recorded."""
-    channel = await open_channel()
-    patience = Patience()
+async def _mend_the_rest() -> None:
+    """Both processes of the helper were killed: another one undoes what they have recorded."""
     try:
-        reply = await channel.ask_at_last(FactsRequest(), patience)
-    finally:
-        await channel.close(patience)
-    patience.end()
-    if isinstance(reply, HostFacts):
-        for note in reply.mended:
-            _log.warning("%s", note)
+        notes = await mend_host(asks=False)
+    except KtnetError as error:
+        raise HostNetworkError(
+            "the helper was killed, and this machine's network is not as it was",
+            hint="mend it with: ktnet clean",
+        ) from error
+    for note in notes:
+        _log.warning("%s", note)
 
 
 def _log_notes(reply: Reply | None) -> None:

@@ -1,10 +1,17 @@
 """The process that has NET_ADMIN: takes requests from the client, opens the door for them.
 
-    python -I -m ktnet.host.helper FD
+    python -I -m ktnet.host.helper
 
-FD is one end of a socket pair that the client made: nobody else can ask. It ends, and undoes
-everything first, when the client closes the other end or dies, and on SIGTERM. It has a session of
-its own, so the terminal's Ctrl-C and hang-up, meant for the client, don't reach it.
+Its standard input is one end of a socket pair that the client made: nobody else can ask (sudo
+closes other descriptors). It ends, and undoes everything first, when the client closes the other
+end or dies, and on SIGTERM. It has a session of its own, so the terminal's Ctrl-C and hang-up,
+meant for the client, don't reach it.
+
+There are two of it: one serves, the other (`ktnet.host.supervisor`) mends should that be killed.
+
+Whoever may start it by sudo shall gain by it no more than a plan may contain. So it takes no
+arguments, its peer has to be who called sudo, and nothing of its surroundings counts: environment,
+directory, mask, descriptors.
 """
 
 from __future__ import annotations
@@ -14,12 +21,14 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 from contextlib import suppress
 
 from ktnet.errors import KtnetError, RemoteProtocolError
 from ktnet.host.door import Door
 from ktnet.host.netlink import open_netlink
+from ktnet.host.privileges import OF_THE_HELPER, keep_only
 from ktnet.host.replies import Done, Reply, build_reply
 from ktnet.host.requests import (
     MAX_REQUEST_BYTES,
@@ -30,19 +39,39 @@ from ktnet.host.requests import (
     Request,
     parse_request,
 )
+from ktnet.host.supervisor import supervise
+
+_CREDENTIALS = struct.Struct("3i")
+"""pid, uid, gid of struct ucred (unix(7), SO_PEERCRED)."""
 
 
 def main() -> None:
-    """Serve the client on the descriptor that argv names; exit code 0 where all is undone."""
-    client = _inherited(sys.argv[1])
-    _leave_terminal()
-    os.umask(0o077)
+    """Serve the client on standard input; the exit code is 0 where all is undone."""
+    caller = int(os.environ.get("SUDO_UID", os.getuid()))
+    client = _inherited()
+    _check_peer(client, caller)
+    if "SUDO_UID" in os.environ and os.fork():
+        os._exit(0)  # sudo has done its part: the terminal is the user's again
+    _leave_surroundings()
+    if os.geteuid() == 0:
+        keep_only(OF_THE_HELPER)
+    supervise(client, lambda: run(client), mend)
+
+
+def run(client: socket.socket) -> None:
+    """Serve the client, then undo what it has not had undone itself."""
     with open_netlink() as netlink:
         door = Door(netlink)
         try:
             serve(client, door, _on_sigterm())
         finally:
             door.release()
+
+
+def mend() -> None:
+    """Undo what a helper that was killed has left behind."""
+    with open_netlink() as netlink:
+        Door(netlink).facts()
 
 
 def serve(client: socket.socket, door: Door, stop: int) -> None:
@@ -106,26 +135,43 @@ def _send(client: socket.socket, data: bytes, descriptors: list[int]) -> None:
     client.sendmsg([data], ancillary)
 
 
-def _inherited(argument: str) -> socket.socket:
+def _inherited() -> socket.socket:
     """The socket that the client gave us. Raises RemoteProtocolError where it is none of its."""
     try:
-        client = socket.socket(fileno=int(argument))
+        client = socket.socket(fileno=os.dup(0))
         pair = client.family == socket.AF_UNIX and client.type == socket.SOCK_SEQPACKET
         # Both ends of a pair are without a name: whoever listens under one, others could reach.
         private = pair and not client.getsockname() and not client.getpeername()
-    except (ValueError, OSError) as error:
+    except OSError as error:
         raise RemoteProtocolError("the helper was started without its socket") from error
     if not private:
         raise RemoteProtocolError("the helper was started with a socket that is not a pair's")
-    client.set_inheritable(False)
+    client.setblocking(True)
     return client
 
 
-def _leave_terminal() -> None:
+def _check_peer(client: socket.socket, caller: int) -> None:
+    """Whoever made the pair has to be who started us, not one who left it lying about."""
+    raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    if uid != caller:
+        raise RemoteProtocolError(f"the helper was started with a socket of uid {uid}")
+
+
+def _leave_surroundings() -> None:
+    """Terminal, directory, environment, streams and signals are the caller's, and not for us."""
     with suppress(PermissionError):  # the leader of a process group has its session already
         os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.umask(0o077)
+    os.chdir("/")
+    os.environ.clear()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def _on_sigterm() -> int:

@@ -98,6 +98,9 @@ def open_directory(directory: Path = DIRECTORY) -> Iterator[Path]:
             with suppress(FileExistsError):
                 each.mkdir(mode=0o700)
             found = each.lstat()
+            if stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700:
+                # To be listed by everybody, so that leftovers can be seen; the files are root's.
+                each.chmod(0o755)
         except OSError as error:
             raise HostPermissionError(
                 f"the directory {each} for the undo journal can't be used: {error.strerror}"

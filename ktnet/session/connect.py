@@ -22,6 +22,7 @@ from ktnet.cluster.services import ServiceIndex, open_service_index
 from ktnet.dns.policy import Policy, build_policy
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
+from ktnet.host.channel import Started
 from ktnet.host.client import Host, open_host
 from ktnet.host.plan import HELD, HostFacts, HostPlan, plan_host
 from ktnet.session.cluster import open_cluster
@@ -77,16 +78,19 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(options: ConnectOptions, report: Report) -> AsyncIterator[Session]:
+async def open_session(
+    options: ConnectOptions, report: Report, helper: Started | None = None
+) -> AsyncIterator[Session]:
     """Joins this machine to the cluster until the context is left; then nothing of it remains.
 
+    `helper` is the host's, where it was started before this process gave up the rights to do so.
     Raises a KtnetError that says which part failed, everything undone.
     """
     async with AsyncExitStack() as parts:
         cluster = await parts.enter_async_context(
             open_cluster(options.cluster, options.shadow.timeout_s)
         )
-        host = await parts.enter_async_context(open_host())
+        host = await parts.enter_async_context(open_host(options.helper, started=helper))
         found = await host.facts()
         if found.held:
             # Said here, a second session makes no shadow for nothing.

@@ -43,3 +43,5 @@ class ConnectOptions:
     cluster_domain: str = "cluster.local"
     dns_include: tuple[str, ...] = ()
     dns_exclude: tuple[str, ...] = ()
+    helper: Literal["sudo", "none"] = "sudo"
+    """How an ordinary user's client starts the host helper."""

@@ -38,9 +38,9 @@ from ktnet.host.steps import LinkStep, Record, build_record
 pytestmark = pytest.mark.lab
 
 
-def attempt() -> KtnetError:
+def attempt(*, read_state: bool = True) -> KtnetError:
     """The error that a session ends with; the machine has to be as before."""
-    before = host_state()
+    before = host_state() if read_state else {}
 
     async def session() -> None:
         async with open_host() as host:
@@ -48,7 +48,7 @@ def attempt() -> KtnetError:
 
     with pytest.raises(KtnetError) as caught:
         asyncio.run(session())
-    assert differences(before, host_state()) == []
+    assert not read_state or differences(before, host_state()) == []
     return caught.value
 
 
@@ -181,8 +181,8 @@ def full_disk_in_place() -> None:
 def helper() -> Iterator[socket.socket]:
     """A helper, and the bare socket to it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-I", "-m", "ktnet.host.helper", str(theirs.fileno())]
-    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
+    command = [sys.executable, "-I", "-m", "ktnet.host.helper"]
+    with ours, subprocess.Popen(command, stdin=theirs) as process:
         theirs.close()
         ours.settimeout(20)
         yield ours
@@ -240,10 +240,10 @@ def out_of_order() -> None:
 
 
 def test_a_helper_started_by_hand() -> None:
-    for argument in ("0", "77", "x"):
+    for stdin in (subprocess.DEVNULL, subprocess.PIPE):
         done = subprocess.run(
-            [sys.executable, "-I", "-m", "ktnet.host.helper", argument],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-I", "-m", "ktnet.host.helper"],
+            stdin=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -259,8 +259,8 @@ def test_a_helper_with_a_socket_that_others_can_reach() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.connect(listener.getsockname())
             done = subprocess.run(
-                [sys.executable, "-I", "-m", "ktnet.host.helper", str(client.fileno())],
-                pass_fds=[client.fileno()],
+                [sys.executable, "-I", "-m", "ktnet.host.helper"],
+                stdin=client,
                 capture_output=True,
                 text=True,
                 check=False,

@@ -24,6 +24,7 @@ from host_sandbox import (
 from ktnet.errors import HostNetworkError
 from ktnet.host import client
 from ktnet.host.client import Host, OpenLink, open_host
+from ktnet.host.leftovers import find_leftovers
 from ktnet.host.plan import HostPlan, plan_host
 
 pytestmark = pytest.mark.lab
@@ -71,6 +72,21 @@ def helper_pid() -> int:
     """Of the one helper that holds this machine: its journal bears its pid."""
     (journal,) = Path("/run/ktnet/journal").glob("*.json")
     return int(journal.stem.partition("-")[0])
+
+
+def supervisor_pid() -> int:
+    """Of the process that would mend, were the helper killed."""
+    stat = Path(f"/proc/{helper_pid()}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def kill_both_helpers() -> int:
+    """SIGKILL for the helper and for its supervisor; the former's pid."""
+    helper, supervisor = helper_pid(), supervisor_pid()
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(helper, signal.SIGKILL)
+    os.kill(supervisor, signal.SIGKILL)
+    return helper
 
 
 def hold() -> None:
@@ -176,7 +192,7 @@ def sigterm_of_the_helper() -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "bind mount"])
-def test_sigkill_of_the_helper_is_mended_by_the_client(kind: str) -> None:
+def test_sigkill_of_the_helper_is_mended_by_its_supervisor(kind: str) -> None:
     run_in_sandbox(sigkill_of_the_helper, kind)
 
 
@@ -188,7 +204,45 @@ def sigkill_of_the_helper(kind: str) -> None:
         async with open_host() as host:
             await capture(host)
             os.kill(helper_pid(), signal.SIGKILL)
-            with contextlib.suppress(HostNetworkError):
+            # The client learns of it when everything has been undone.
+            with pytest.raises(HostNetworkError, match="has ended"):
+                await asyncio.wait_for(host.run_watch(), 5)
+            assert differences(before, host_state()) == []
+
+    asyncio.run(session())
+    assert differences(before, host_state()) == []
+
+
+def test_sigkill_of_the_supervisor_ends_the_helper_which_undoes() -> None:
+    run_in_sandbox(sigkill_of_the_supervisor)
+
+
+def sigkill_of_the_supervisor() -> None:
+    before = host_state()
+
+    async def session() -> None:
+        async with open_host() as host:
+            await capture(host)
+            os.kill(supervisor_pid(), signal.SIGKILL)
+            with pytest.raises(HostNetworkError, match="has ended"):
+                await asyncio.wait_for(host.run_watch(), 5)
+            assert differences(before, host_state()) == []
+
+    asyncio.run(session())
+
+
+def test_sigkill_of_helper_and_supervisor_is_mended_by_the_client() -> None:
+    run_in_sandbox(sigkill_of_helper_and_supervisor)
+
+
+def sigkill_of_helper_and_supervisor() -> None:
+    before = host_state()
+
+    async def session() -> None:
+        async with open_host() as host:
+            await capture(host)
+            kill_both_helpers()
+            with pytest.raises(HostNetworkError, match="has ended"):
                 await asyncio.wait_for(host.run_watch(), 5)
             assert host_state()["resolv.conf"] != before["resolv.conf"]
 
@@ -210,7 +264,7 @@ def hanging_helper() -> None:
             os.kill(helper_pid(), signal.SIGSTOP)
             await host.release()
 
-    asyncio.run(asyncio.wait_for(session(), 5))
+    asyncio.run(asyncio.wait_for(session(), 30))
     assert differences(before, host_state()) == []
 
 
@@ -224,11 +278,11 @@ def sigkill_of_both(kind: str) -> None:
     before = host_state()
     with holding() as client:
         os.kill(client.pid, signal.SIGSTOP)
-        helper = helper_pid()
-        os.kill(helper, signal.SIGKILL)
+        helper = kill_both_helpers()
         client.kill()
         client.wait()
     seconds_until(lambda: not alive(helper), 5.0)
+    assert len(find_leftovers()) == 1
     assert host_state()["resolv.conf"] != before["resolv.conf"]
 
     async def session() -> None:

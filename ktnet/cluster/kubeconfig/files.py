@@ -49,6 +49,11 @@ def no_kubeconfig() -> UsageError:
 
 
 def _none(paths: str) -> UsageError:
+    if "SUDO_UID" in os.environ:
+        return UsageError(
+            f"no kubeconfig: {paths} does not exist",
+            hint="sudo may have removed $KUBECONFIG: run without it, ktnet asks for what it needs",
+        )
     return UsageError(
         f"no kubeconfig: {paths} does not exist",
         hint="name one with --kubeconfig or $KUBECONFIG, as for kubectl",

@@ -23,6 +23,7 @@ def run(test: Callable[[Channel, socket.socket], Awaitable[None]]) -> None:
             ours.setblocking(False)
             channel = Channel(ours)
             await test(channel, theirs)
+            theirs.close()
             await channel.close(Patience())
 
     before = os.listdir("/proc/self/fd")  # noqa: PTH208 -- names are enough
