@@ -71,27 +71,27 @@ def build_labels(session: str) -> dict[str, str]:
     }
 
 
-def build_job(name: str, spec: ShadowSpec) -> Json:
-    """The Job called `name` (as the session is), whose one pod is the shadow."""
+def build_job(session: str, spec: ShadowSpec, name: str = "") -> Json:
+    """A Job whose one pod is the session's shadow; it is called as the session is, or `name`."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name,
+            "name": name or session,
             "namespace": spec.namespace,
-            "labels": {**dict(spec.labels), **build_labels(name)},
+            "labels": {**dict(spec.labels), **build_labels(session)},
             "annotations": dict(spec.annotations),
         },
         "spec": {
             # No podFailurePolicy: with one, a lost pod is replaced only after its full end.
             "backoffLimit": _BACKOFF_LIMIT,
             "ttlSecondsAfterFinished": _TTL_S,
-            "template": _build_pod_template(name, spec),
+            "template": _build_pod_template(session, spec),
         },
     }
 
 
-def _build_pod_template(name: str, spec: ShadowSpec) -> Json:
+def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
     pod: Json = {
         "restartPolicy": "OnFailure",
         "terminationGracePeriodSeconds": _GRACE_S,
@@ -115,7 +115,7 @@ def _build_pod_template(name: str, spec: ShadowSpec) -> Json:
     return {
         "metadata": {
             "labels": dict(spec.labels)
-            | build_labels(name)
+            | build_labels(session)
             | {"ktnet.dev/via": spec.via, "sidecar.istio.io/inject": "false"},
             # A mesh's sidecar would take the shadow's connections and keep the Job from its end.
             "annotations": {
@@ -166,10 +166,11 @@ def _build_resources(spec: ShadowSpec) -> Json:
     return {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
 
-def build_lease(name: str, namespace: str, holder: str, job_uid: str, now: datetime) -> Json:
+def build_lease(name: str, namespace: str, holder: str, now: datetime) -> Json:
     """The Lease that says who holds the session and, by its renewals, that they are there.
 
-    `holder` is for people: user@host. `now` is the server's time, UTC.
+    Its owner is for the caller to say. `holder` is for people: user@host. `now` is the server's
+    time, UTC.
     """
     return {
         "apiVersion": "coordination.k8s.io/v1",
@@ -178,9 +179,6 @@ def build_lease(name: str, namespace: str, holder: str, job_uid: str, now: datet
             "name": name,
             "namespace": namespace,
             "labels": build_labels(name),
-            "ownerReferences": [
-                {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job_uid}
-            ],
         },
         "spec": {
             "holderIdentity": holder,

@@ -1,38 +1,44 @@
 """A shadow in the cluster: made, watched over while it is used, and gone when it is no more.
 
-Job ──owns──> Lease (ours, renewed by the heartbeat)
+Job ──owns──> Lease (ours, renewed by the heartbeat) and other dependents
  └──owns──> pod ──log──> host key
              └── port 7022 <── connector()
+
+A Job that is lost gets a successor, which takes its dependents over (`ShadowSession.revive`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import getpass
-import logging
 import secrets
 import socket
 import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
+from ktnet.cluster.dependents import Dependent, Dependents, build_owner
 from ktnet.cluster.direct import open_direct
 from ktnet.cluster.heartbeat import run_heartbeat
 from ktnet.cluster.hostkey import read_host_key
 from ktnet.cluster.manifests import ShadowSpec, build_job, build_labels, build_lease
+from ktnet.cluster.podwatch import run_pod_watch
 from ktnet.cluster.portforward import open_forward
+from ktnet.cluster.removal import delete_session
 from ktnet.cluster.startup import wait_for_pod
-from ktnet.cluster.verdict import RunningPod
-from ktnet.errors import ClusterUnreachable, KtnetError, NotFound, ShadowFailed
+from ktnet.cluster.verdict import RunningPod, find_end, is_job_lost, owner_uid_of, uid_of
+from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, ShadowFailed
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT
 
 __all__ = ["Connector", "RunningPod", "ShadowSession", "ShadowSpec", "open_shadow_session"]
 
-log = logging.getLogger(__name__)
+Json = dict[str, Any]
 
 Connector = Callable[
     [Callable[[], asyncio.BaseProtocol]],
@@ -40,33 +46,94 @@ Connector = Callable[
 ]
 """Dials the shadow's SSH server, like `loop.create_connection`."""
 
-_DELETE_TIMEOUT_S = 10
-"""For Job, Lease and pod to be gone: the pod's grace, and some more for a busy cluster."""
+_LOOK_TIMEOUT_S = 5.0
+"""For the API server to say what has become of the shadow: it may be reached over a connection
+that is dead without our knowing, and the next attempt takes another."""
 
-_UNSURE_TIMEOUT_S = 3
-"""The same where there may be nothing to delete: somebody waits for the error."""
+_REVIVAL_TIMEOUT_S = 15.0
+"""For a pod to run, before what has become of it is looked at anew."""
 
-_LATE_CREATE_S = 1.0
-"""How long a create whose answer we did not wait for may still take effect."""
+
+@dataclass
+class _Job:
+    name: str
+    uid: str = ""
+    """Empty while it isn't known whether it was made."""
+    is_deleted: bool = False
 
 
 class ShadowSession:
-    """A running shadow."""
+    """A shadow, and its successors: there is one at a time that is meant to run."""
 
-    def __init__(
-        self, api: Api, spec: ShadowSpec, name: str, pod: RunningPod, tasks: asyncio.TaskGroup
-    ) -> None:
+    def __init__(self, api: Api, spec: ShadowSpec, name: str) -> None:
         self.spec = spec
         self.name = name
-        self.pod = pod
+        self.pod = RunningPod("", "", "", "", "")
         self.host_key = ""
         """Of the container in `pod`: "ssh-ed25519 BASE64"."""
         self.is_gone = False
         """Whether nothing of it is left in the cluster; known when it has been closed."""
+        self.dependents = Dependents(api, spec.namespace)
+        """What goes with it: a shadow that is made anew becomes their owner."""
         self._api = api
-        self._tasks = tasks
+        self._jobs: list[_Job] = []
+        self._is_settled = True
+        self._has_run = False
+        self._is_in_touch = True
 
-    async def read_host_key(self) -> str:
+    async def create(self) -> None:
+        """Have the first Job made. Raises what the API server says."""
+        await self._create_job()
+        await self._settle()
+
+    async def start(self, on_progress: Callable[[str], None], timeout_s: float) -> None:
+        """Wait until its pod runs and shows its key. Raises ShadowFailed where it can't."""
+        await self._wait_for_pod(on_progress, timeout_s, self._is_ours)
+        await self.read_host_key()
+
+    async def revive(self, on_progress: Callable[[str], None]) -> None:
+        """Have a shadow that runs, and its key, whatever has become of the one that we know.
+
+        A container that was restarted, or a pod that the Job has replaced, is waited for; a Job
+        that is over, or has lost its pod, gets a successor, for its controller waits 10 s and
+        more before it replaces one. May be called again where it failed: it goes on from there.
+        """
+        self._is_in_touch = False
+        try:
+            async with asyncio.timeout(_LOOK_TIMEOUT_S):
+                job, pods = await self._look()
+        except TimeoutError:
+            raise ClusterUnreachable("the API server does not answer") from None
+        live = [pod for pod in pods if not find_end(pod)]
+        if is_job_lost(job, pods, has_run=self._has_run):
+            await self._create_job()
+            live = []
+        await self._settle()
+        self._is_in_touch = True
+        # Its other pods may have ended, which is no news.
+        uids = {uid_of(pod) for pod in live}
+        await self._wait_for_pod(
+            on_progress,
+            min(self.spec.timeout_s, _REVIVAL_TIMEOUT_S),
+            (lambda pod: uid_of(pod) in uids) if uids else self._is_ours,
+        )
+        await self.read_host_key()
+
+    async def run_watch(self, on_end: Callable[[str, str], None]) -> None:
+        """Call `on_end` with (uid, why) for each of its pods that ends, until cancelled."""
+        await run_pod_watch(self._api, self.spec.namespace, self.name, on_end)
+
+    async def delete(self) -> None:
+        """Have all of it gone; `is_gone` says whether that is known."""
+        self.is_gone = await delete_session(
+            self._api,
+            self.spec.namespace,
+            self.name,
+            [job.name for job in self._jobs],
+            is_sure=self._is_in_touch and bool(self._jobs) and bool(self._jobs[-1].uid),
+        )
+
+    async def read_host_key(self) -> None:
         """Read the key (again): after a restart, the container and its key are others.
 
         Raises ShadowFailed where the pod is gone or does not show a key in time.
@@ -74,16 +141,18 @@ class ShadowSession:
         self.pod, self.host_key = await read_host_key(
             self._api, self.spec.namespace, self.pod, self.spec.timeout_s
         )
-        return self.host_key
 
-    def connector(self) -> Connector:
-        """What dials the shadow: through the API server, or straight to the pod's address."""
+    def connector(self, streams: asyncio.TaskGroup) -> Connector:
+        """What dials the shadow: through the API server, or straight to the pod's address.
+
+        `streams` has to outlive whatever is dialled.
+        """
         if self.spec.via == "direct":
             return partial(open_direct, self.pod.ip, SSH_PORT)
-        return partial(self._dial)
+        return partial(self._dial, streams)
 
     async def _dial(
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol]
+        self, streams: asyncio.TaskGroup, protocol_factory: Callable[[], asyncio.BaseProtocol]
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         return await open_forward(
             self._api,
@@ -91,8 +160,78 @@ class ShadowSession:
             self.pod.name,
             SSH_PORT,
             protocol_factory,
-            self._tasks,
+            streams,
         )
+
+    @property
+    def _owner(self) -> Json:
+        return build_owner(self._jobs[-1].name, self._jobs[-1].uid)
+
+    def _is_ours(self, pod: Json) -> bool:
+        """Whether it is a pod of the Job that is meant to run."""
+        return owner_uid_of(pod) == self._jobs[-1].uid
+
+    async def _look(self) -> tuple[Json | None, list[Json]]:
+        """The Job, where it is there, and its pods."""
+        try:
+            job = await self._api.get("jobs", self._jobs[-1].name, namespace=self.spec.namespace)
+        except NotFound:
+            return None, []
+        labels = build_labels(self.name)
+        listing = await self._api.list_all("pods", namespace=self.spec.namespace, labels=labels)
+        return job, [pod for pod in listing["items"] if self._is_ours(pod)]
+
+    async def _create_job(self) -> None:
+        """Make the Job, or the next one; once more where it isn't known whether it was made."""
+        if not self._jobs or self._jobs[-1].uid:
+            number = len(self._jobs) + 1
+            # Noted before it is made: at the end it has to be deleted, whatever the answer.
+            self._jobs.append(_Job(self.name if number == 1 else f"{self.name}-{number}"))
+        job = self._jobs[-1]
+        manifest = build_job(self.name, self.spec, job.name)
+        try:
+            with _admission():
+                made = await self._api.create("jobs", manifest, namespace=self.spec.namespace)
+        except Conflict:
+            made = await self._api.get("jobs", job.name, namespace=self.spec.namespace)
+        except ClusterUnreachable:
+            raise
+        except KtnetError:
+            self._jobs.pop()
+            raise
+        job.uid = uid_of(made)
+        self._is_settled = self._has_run = False
+
+    async def _settle(self) -> None:
+        """Give the Job what its predecessors owned, and remove those."""
+        if self._is_settled:
+            return
+        await self.dependents.move(self._owner)
+        for job in self._jobs[:-1]:
+            if not job.is_deleted:
+                with suppress(NotFound):
+                    await self._api.delete(
+                        "jobs", job.name, namespace=self.spec.namespace, propagation="Background"
+                    )
+                job.is_deleted = True
+        self._is_settled = True
+
+    async def _wait_for_pod(
+        self,
+        on_progress: Callable[[str], None],
+        timeout_s: float,
+        is_wanted: Callable[[Json], bool],
+    ) -> None:
+        self.pod = await wait_for_pod(
+            self._api,
+            self.spec.namespace,
+            self._jobs[-1].uid,
+            labels=build_labels(self.name),
+            is_wanted=is_wanted,
+            timeout_s=timeout_s,
+            on_progress=on_progress,
+        )
+        self._has_run = True
 
 
 @asynccontextmanager
@@ -107,45 +246,22 @@ async def open_shadow_session(
     ClusterUnreachable, NotFound (the namespace).
     """
     name = _new_name()
+    session = ShadowSession(api, spec, name)
     try:
-        job_uid = await _create_job(api, spec, name)
-    except (asyncio.CancelledError, ClusterUnreachable):
-        # No answer: it may have been created, or yet be.
-        await _delete_all(api, spec.namespace, name, surely_created=False)
-        raise
-    session: ShadowSession | None = None
-    try:
-        await _create_lease(api, spec, name, job_uid)
-        pod = await wait_for_pod(
-            api,
-            spec.namespace,
-            job_uid,
-            labels=build_labels(name),
-            timeout_s=spec.timeout_s,
-            on_progress=on_progress,
-        )
+        await session.create()
+        with _admission():
+            await session.dependents.add(_build_lease(api, spec, name))
+        await session.start(on_progress, spec.timeout_s)
         async with open_tasks() as tasks:
             tasks.create_task(run_heartbeat(api, spec.namespace, name), name=f"heartbeat {name}")
-            session = ShadowSession(api, spec, name, pod, tasks)
-            await session.read_host_key()
             yield session
     finally:
-        gone = await _delete_all(api, spec.namespace, name, surely_created=True)
-        if session is not None:
-            session.is_gone = gone
+        await session.delete()
 
 
-async def _create_job(api: Api, spec: ShadowSpec, name: str) -> str:
-    """The uid of the Job."""
-    with _admission():
-        job = await api.create("jobs", build_job(name, spec), namespace=spec.namespace)
-    return str((job.get("metadata") or {}).get("uid") or "")
-
-
-async def _create_lease(api: Api, spec: ShadowSpec, name: str, job_uid: str) -> None:
-    lease = build_lease(name, spec.namespace, _holder(), job_uid, api.now())
-    with _admission():
-        await api.create("leases", lease, namespace=spec.namespace)
+def _build_lease(api: Api, spec: ShadowSpec, name: str) -> Dependent:
+    holder = _holder()
+    return Dependent("leases", name, lambda: build_lease(name, spec.namespace, holder, api.now()))
 
 
 @contextmanager
@@ -155,58 +271,6 @@ def _admission() -> Iterator[None]:
     except Refused as error:
         # A quota, a webhook, or a field that this cluster doesn't take.
         raise ShadowFailed(f"the cluster refuses the shadow: {error.message}") from error
-
-
-async def _delete_all(api: Api, namespace: str, name: str, *, surely_created: bool) -> bool:
-    """Delete the Job and wait until it and what it owns are gone; whether they are.
-
-    Whatever stands in the way is only logged: the error that led here matters more, and the
-    shadow ends by itself.
-    """
-    try:
-        async with asyncio.timeout(_DELETE_TIMEOUT_S if surely_created else _UNSURE_TIMEOUT_S):
-            if await _delete_job(api, namespace, name, surely_created=surely_created):
-                await _wait_until_gone(api, namespace, name)
-    except TimeoutError:
-        log.warning("session %s was not gone in time; what is left of it ends by itself", name)
-    except KtnetError as error:
-        log.warning("session %s could not be deleted: %s; it ends by itself", name, error)
-    else:
-        return True
-    return False
-
-
-async def _delete_job(api: Api, namespace: str, name: str, *, surely_created: bool) -> bool:
-    """Whether there was a Job to delete."""
-    loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + (0 if surely_created else _LATE_CREATE_S)
-    while True:
-        try:
-            await api.delete("jobs", name, namespace=namespace, propagation="Background")
-        except NotFound:
-            if loop.time() >= give_up_at:
-                return surely_created
-            await asyncio.sleep(0.2)
-        else:
-            return True
-
-
-async def _wait_until_gone(api: Api, namespace: str, name: str) -> None:
-    delay_s = 0.03
-    while await _is_any_left(api, namespace, name):
-        await asyncio.sleep(delay_s)
-        delay_s = min(2 * delay_s, 0.5)
-
-
-async def _is_any_left(api: Api, namespace: str, name: str) -> bool:
-    for plural in ("jobs", "leases"):
-        try:
-            await api.get(plural, name, namespace=namespace)
-        except NotFound:
-            continue
-        return True
-    labels = {"ktnet.dev/session": name}
-    return bool((await api.list_all("pods", namespace=namespace, labels=labels))["items"])
 
 
 def _new_name() -> str:

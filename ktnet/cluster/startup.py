@@ -21,15 +21,16 @@ async def wait_for_pod(
     job_uid: str,
     *,
     labels: dict[str, str],
+    is_wanted: Callable[[Json], bool],
     timeout_s: float,
     on_progress: Callable[[str], None],
 ) -> RunningPod:
-    """The session's pod as soon as its container runs.
+    """The session's pod as soon as its container runs: of those with the labels, a wanted one.
 
     `on_progress` gets the kubelet's word for each state on the way. Raises ShadowFailed with the
     cause as soon as the cluster has said it, and when the time is over.
     """
-    pods = _PodMirror(on_progress)
+    pods = _PodMirror(is_wanted, on_progress)
     try:
         async with asyncio.timeout(timeout_s), open_tasks() as tasks:
             tasks.create_task(_watch_events(api, namespace, job_uid, on_progress))
@@ -66,7 +67,10 @@ async def _watch_events(
 
 
 class _PodMirror:
-    def __init__(self, on_progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, is_wanted: Callable[[Json], bool], on_progress: Callable[[str], None]
+    ) -> None:
+        self._is_wanted = is_wanted
         self.running: asyncio.Future[RunningPod] = asyncio.get_running_loop().create_future()
         self.last = "no pod was made"
         self._on_progress = on_progress
@@ -76,7 +80,7 @@ class _PodMirror:
             self.change("ADDED", pod)
 
     def change(self, kind: str, obj: Json) -> None:
-        if kind == "DELETED" or self.running.done():
+        if kind == "DELETED" or self.running.done() or not self._is_wanted(obj):
             return
         match judge_pod(obj):
             case RunningPod() as pod:

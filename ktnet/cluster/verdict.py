@@ -76,6 +76,67 @@ def judge_event(event: Json) -> None:
         )
 
 
+def find_end(pod: Json) -> str:
+    """Why a pod is ending, or has ended; empty for one that isn't."""
+    metadata, status = _part(pod, "metadata"), _part(pod, "status")
+    if status.get("reason") == "Evicted":
+        return "the shadow's pod was evicted"
+    if metadata.get("deletionTimestamp"):
+        return "the shadow's pod is being deleted"
+    if status.get("phase") in ("Failed", "Succeeded"):
+        return f"the shadow's pod has ended: {_say(status.get('reason') or status['phase'])}"
+    return ""
+
+
+def is_job_lost(job: Json | None, pods: list[Json], *, has_run: bool) -> bool:
+    """Whether a session's Job isn't worth waiting for: it is over, or has lost its pod.
+
+    `pods` are the Job's; `has_run` says whether one of them was seen to run. A Job that has made no
+    pod yet is about to; one that has lost its pod backs off for 10 s and more, as the kubelet does
+    with a container that crashes again and again.
+    """
+    if job is None or _part(job, "metadata").get("deletionTimestamp") or _is_finished(job):
+        return True
+    live = [pod for pod in pods if not find_end(pod)]
+    if live:
+        return all(_is_crash_looping(pod) for pod in live)
+    return has_run or bool(pods)
+
+
+def uid_of(obj: Json) -> str:
+    """An object's uid; empty where it has none."""
+    return str(_part(obj, "metadata").get("uid") or "")
+
+
+def owner_uid_of(obj: Json) -> str:
+    """The uid of its owner, of whom our pods have one; empty where it has none."""
+    owners = _part(obj, "metadata").get("ownerReferences")
+    owner = owners[0] if isinstance(owners, list) and owners else None
+    return str(owner.get("uid") or "") if isinstance(owner, dict) else ""
+
+
+def _is_finished(job: Json) -> bool:
+    return any(
+        isinstance(condition, dict)
+        and condition.get("type") in ("Complete", "Failed", "SuccessCriteriaMet", "FailureTarget")
+        and condition.get("status") == "True"
+        for condition in _part(job, "status").get("conditions") or []
+    )
+
+
+def _is_crash_looping(pod: Json) -> bool:
+    return any(
+        isinstance(container, dict)
+        and _part(_part(container, "state"), "waiting").get("reason") == "CrashLoopBackOff"
+        for container in _part(pod, "status").get("containerStatuses") or []
+    )
+
+
+def _part(obj: Json, name: str) -> Json:
+    part = obj.get(name)
+    return part if isinstance(part, dict) else {}
+
+
 def _judge(pod: Json) -> RunningPod | Waiting:
     metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
     if metadata.get("deletionTimestamp"):

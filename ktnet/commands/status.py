@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
@@ -39,8 +41,16 @@ def status(output: str) -> None:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
     for session in sessions:
+        if "tunnel" in session:
+            click.echo(f"pid {session['pid']} tunnel: {describe_tunnel(session['tunnel'])}")
         if "dns" in session:
             click.echo(f"pid {session['pid']} names: {describe_names(session['dns'])}")
+
+
+def describe_tunnel(tunnel: dict[str, Any]) -> str:
+    """How the tunnel is, and how often it has come back."""
+    told = f"{tunnel['state']} since {tunnel['since']}, {tunnel['reconnects']} reconnects"
+    return f"{told}; last: {tunnel['reason']}" if tunnel["reason"] else told
 
 
 def describe_names(counts: dict[str, int]) -> str:

@@ -6,5 +6,5 @@ In the order in which a wish meets the files: `plan` makes a `HostPlan` of facts
 each written into the `journal` as one of `steps` first: `tun` opens the device, `netlink` sets up
 the link and the routes, `resolver` changes the file whose text `resolvconf` knows. When the client
 is gone, the door undoes the steps in reverse; what a killed helper left behind, the next one
-undoes from the journal.
+undoes from the journal. `linkwatch` notices what others do to the link.
 """

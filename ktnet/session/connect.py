@@ -9,7 +9,7 @@ and then one probe through TUN and tunnel; only after that routes and resolver a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
@@ -19,11 +19,13 @@ from ktnet.capture.engine import Capture, open_capture
 from ktnet.capture.probe import PROBE_PORT, probe
 from ktnet.cluster.cidrs import ClusterRanges, api_server_addresses, find_cluster_ranges
 from ktnet.cluster.services import ServiceIndex, open_service_index
+from ktnet.cluster.session import RunningPod
 from ktnet.dns.policy import Policy, build_policy
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
 from ktnet.host.channel import Started
 from ktnet.host.client import Host, open_host
+from ktnet.host.linkwatch import run_link_watch
 from ktnet.host.plan import HELD, HostFacts, HostPlan, plan_host
 from ktnet.session.cluster import open_cluster
 from ktnet.session.options import ConnectOptions
@@ -37,7 +39,7 @@ PROBE_TIMEOUT_S = 10.0
 after a second, is no failure."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
     """A machine that is joined to a cluster."""
 
@@ -46,11 +48,18 @@ class Session:
     capture: Capture
     names: Proxy
     plan: HostPlan
+    plan_anew: Callable[[], Awaitable[HostPlan]]
+
+    async def leave_way_free(self, _: RunningPod) -> None:
+        """Keep the way to the shadow outside the routes, though its pod be another one."""
+        self.plan = await self.plan_anew()
+        await self.host.capture(self.plan)
 
     async def watch(self) -> None:
         """Waits until a part is lost; raises what became of it."""
         async with open_tasks() as tasks:
             tasks.create_task(self.host.run_watch(), name="watch the helper")
+            tasks.create_task(run_link_watch(self.plan.link.name), name="watch the link")
             tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
             await self.tunnel.watch()
 
@@ -120,7 +129,18 @@ async def open_session(
                 report.note(text)
         capture, names = await enter_capture(parts, options, host, tunnel, services, facts, plan)
         report.step("capture", f"{', '.join(map(str, plan.routes))} into {plan.link.name}")
-        yield Session(host, tunnel, capture, names, plan)
+        session = Session(
+            host,
+            tunnel,
+            capture,
+            names,
+            plan,
+            lambda: build_plan(options, tunnel, ranges, facts),
+        )
+        tunnel.keeper.on_return.append(names.flush)
+        if spec.via == "direct":
+            tunnel.keeper.before_dial = session.leave_way_free
+        yield session
 
 
 async def enter_capture(

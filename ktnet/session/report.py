@@ -8,6 +8,9 @@ from typing import Protocol
 class Report(Protocol):
     """For people who wait."""
 
+    def begin(self) -> None:
+        """The next step begins only now."""
+
     def step(self, name: str, detail: str) -> None:
         """A step is done."""
 

@@ -112,6 +112,19 @@ def read_session(lab: Lab) -> dict[str, Any]:
     return dict(session)
 
 
+def find_shadow(lab: Lab, pod: str) -> int:
+    """The process of a shadow pod, known by the key that only this session has."""
+    arguments = "jsonpath={.spec.containers[0].args}"
+    key = next(
+        word
+        for word in lab.run("kubectl", "get", "pod", "-n", "demo", pod, "-o", arguments).split('"')
+        if word.startswith("ssh-ed25519")
+    )
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    (found,) = [pid for pid in pids if {key, "ktnet.shadow"} <= set(read_command_line(pid))]
+    return found
+
+
 def count_descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 

@@ -12,6 +12,7 @@ from ktnet.cluster.direct import open_direct
 from ktnet.cluster.manifests import ShadowSpec
 from ktnet.cluster.session import open_shadow_session
 from ktnet.errors import Forbidden, TunnelError
+from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT
 
 SIZE = 32 << 20
@@ -30,13 +31,14 @@ async def open_stream(serve):
         session = await stack.enter_async_context(
             open_shadow_session(cluster.api, SPEC, lambda _: None)
         )
+        session.streams = await stack.enter_async_context(open_tasks())
         yield cluster, session
 
 
 async def dial(session):
     reader = asyncio.StreamReader(limit=1 << 20)
     protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await session.connector()(lambda: protocol)
+    transport, _ = await session.connector(session.streams)(lambda: protocol)
     loop = asyncio.get_running_loop()
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
@@ -195,7 +197,10 @@ def test_the_end_of_the_session_ends_its_streams():
             server = await asyncio.start_server(echo, "127.0.0.1", 0)
             cluster.kubelet.ports[SSH_PORT] = server.sockets[0].getsockname()[1]
             async with server:
-                async with open_shadow_session(cluster.api, SPEC, lambda _: None) as session:
+                async with (
+                    open_shadow_session(cluster.api, SPEC, lambda _: None) as session,
+                    open_tasks() as session.streams,
+                ):
                     reader, writer = await dial(session)
                     writer.write(b"x")
                     await reader.readexactly(1)

@@ -127,7 +127,7 @@ def test_the_required_rights_are_enough_and_each_is_used(monkeypatch):
             await require_rights(api, "demo", REQUIRED)
             tasks.create_task(run_the_pod_late())
             async with open_shadow_session(api, SPEC, Silent().waiting) as session:
-                transport, _ = await session.connector()(asyncio.Protocol)
+                transport, _ = await session.connector(tasks)(asyncio.Protocol)
                 transport.abort()
                 await until("patch", "leases")
         port.close()

@@ -224,6 +224,7 @@ class Cable:
         self._open.set()
         for writer in self._writers:
             writer.transport.abort()
+        self._writers = []
 
     def stop(self):
         """Read nothing more: what is sent piles up at its sender."""

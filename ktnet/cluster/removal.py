@@ -1,0 +1,77 @@
+"""Removing a session's objects: its Jobs, and by garbage collection all that they own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from ktnet.cluster.api import Api
+from ktnet.errors import KtnetError, NotFound
+
+log = logging.getLogger(__name__)
+
+_DELETE_TIMEOUT_S = 10
+"""For Job, Lease and pod to be gone: the pod's grace, and some more for a busy cluster."""
+
+_UNSURE_TIMEOUT_S = 3
+"""The same where there may be nothing to delete, or nobody to ask: somebody waits for the end."""
+
+_LATE_CREATE_S = 1.0
+"""How long a create whose answer we did not wait for may still take effect."""
+
+
+async def delete_session(
+    api: Api, namespace: str, session: str, jobs: Iterable[str], *, is_sure: bool
+) -> bool:
+    """Delete the Jobs and wait until they and what they own are gone; whether they are.
+
+    `is_sure` says that the Jobs were made and that the API server has answered of late. Whatever
+    stands in the way is only logged: the error that led here matters more, and the shadow ends by
+    itself.
+    """
+    try:
+        async with asyncio.timeout(_DELETE_TIMEOUT_S if is_sure else _UNSURE_TIMEOUT_S):
+            deleted = [await _delete_job(api, namespace, job, is_sure=is_sure) for job in jobs]
+            if any(deleted):
+                await _wait_until_gone(api, namespace, session, jobs)
+    except TimeoutError:
+        log.warning("session %s was not gone in time; what is left of it ends by itself", session)
+    except KtnetError as error:
+        log.warning("session %s could not be deleted: %s; it ends by itself", session, error)
+    else:
+        return True
+    return False
+
+
+async def _delete_job(api: Api, namespace: str, job: str, *, is_sure: bool) -> bool:
+    """Whether there was a Job to delete."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + (0 if is_sure else _LATE_CREATE_S)
+    while True:
+        try:
+            await api.delete("jobs", job, namespace=namespace, propagation="Background")
+        except NotFound:
+            if loop.time() >= give_up_at:
+                return is_sure
+            await asyncio.sleep(0.2)
+        else:
+            return True
+
+
+async def _wait_until_gone(api: Api, namespace: str, session: str, jobs: Iterable[str]) -> None:
+    delay_s = 0.03
+    while await _is_any_left(api, namespace, session, jobs):
+        await asyncio.sleep(delay_s)
+        delay_s = min(2 * delay_s, 0.5)
+
+
+async def _is_any_left(api: Api, namespace: str, session: str, jobs: Iterable[str]) -> bool:
+    for plural, name in (*(("jobs", job) for job in jobs), ("leases", session)):
+        try:
+            await api.get(plural, name, namespace=namespace)
+        except NotFound:
+            continue
+        return True
+    labels = {"ktnet.dev/session": session}
+    return bool((await api.list_all("pods", namespace=namespace, labels=labels))["items"])
