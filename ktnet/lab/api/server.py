@@ -217,10 +217,10 @@ class Dispatcher:
         fault = self._server.faults.count(arrival)
         try:
             if fault is not None and (fault.moment == BEFORE or commits_nothing(request)):
-                await self._server.faults.happen(fault, arrival)
+                self._server.faults.happen(fault, arrival)
             response = await self._answer(request, entry)
             if fault is not None:
-                await self._server.faults.happen(fault, arrival)
+                self._server.faults.happen(fault, arrival)
         except ApiError as error:
             response = respond_error(error)
         except Refused as refused:

@@ -6,7 +6,6 @@ The API server sees an address and a port; on that laptop /proc/net/tcp gives th
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import select
@@ -77,9 +76,9 @@ def kill_owners(network: int, peer: Peer) -> tuple[int, ...]:
 def build_kill(networks: Mapping[str, int]) -> Kill:
     """Kills clients by their address; `networks` names a process in each one's network."""
 
-    async def kill(peer: Peer) -> tuple[int, ...]:
+    def kill(peer: Peer) -> tuple[int, ...]:
         if peer[0] not in networks:
             raise ValueError(f"{peer[0]} is no laptop")
-        return await asyncio.to_thread(kill_owners, networks[peer[0]], peer)
+        return kill_owners(networks[peer[0]], peer)
 
     return kill

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -71,8 +71,8 @@ class RequestFault:
         return self.number <= self.seen < self.number + self.times
 
 
-class ConnectionEnded(Exception):
-    """The fault took the client, or takes its connection: there is nobody to answer."""
+class ConnectionEnded(ConnectionResetError):
+    """The fault took the client or its connection: there is nobody to answer."""
 
 
 class Refused(Exception):
@@ -83,11 +83,13 @@ class Refused(Exception):
         self.status = status
 
 
-Kill = Callable[[Peer], Awaitable[tuple[int, ...]]]
-"""SIGKILL to those who own a client's socket; returns when they are dead, with their ids."""
+Kill = Callable[[Peer], tuple[int, ...]]
+"""SIGKILL to those who own a client's socket; returns when they are dead, with their ids.
+
+It blocks, for milliseconds: nothing else may happen between request and death."""
 
 
-async def kill_nobody(peer: Peer) -> tuple[int, ...]:
+def kill_nobody(peer: Peer) -> tuple[int, ...]:
     """Where nobody knows which processes the clients are."""
     raise ValueError(f"nobody knows the process behind {peer[0]}:{peer[1]}")
 
@@ -114,11 +116,11 @@ class RequestFaults:
         due = [fault for fault in self._waiting if fault.count(arrival)]
         return due[0] if due else None
 
-    async def happen(self, fault: RequestFault, arrival: Arrival) -> None:
+    def happen(self, fault: RequestFault, arrival: Arrival) -> None:
         """Raises Refused or ConnectionEnded: either way the request is over."""
         fault.done += 1
         if fault.deed == REFUSE:
             raise Refused(fault.status)
         if fault.deed == KILL:
-            fault.killed += await self._kill(arrival.peer)
+            fault.killed += self._kill(arrival.peer)
         raise ConnectionEnded
