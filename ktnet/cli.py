@@ -17,6 +17,7 @@ from ktnet.errors import Interrupted, KtnetError
 
 COMMANDS = {
     "connect": "Join this machine to the cluster's network.",
+    "forward": "Lead local ports to ports in the cluster.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
     "clean": "Undo what sessions left behind that were killed.",
