@@ -1,0 +1,166 @@
+"""Taking a workload's or a Service's traffic, and giving it back exactly.
+
+    read ─► nobody has it? ─► store and change, in one patch ─► (exchange) ─► undo, in one patch
+              │ held: who,             │ changed meanwhile: read again          │ 422: somebody
+              ▼ since when             └──────────────◄───────────────          ▼ has done it
+
+Nothing here waits for pods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from ktnet.cluster.answers import Refused
+from ktnet.cluster.api import Api
+from ktnet.cluster.holding import describe_silence, read_holding
+from ktnet.cluster.record import (
+    Record,
+    build_repoint,
+    build_scale_down,
+    build_time,
+    build_undo,
+    parse_record,
+)
+from ktnet.cluster.workload import Subject
+from ktnet.errors import Conflict, NotFound, UsageError
+
+Json = dict[str, Any]
+
+MOST_ATTEMPTS = 20
+"""Each of them lost to another writer of the same object: by then that writer has won."""
+
+_UNPROCESSABLE = 422
+
+
+async def take_by_scale(
+    api: Api, namespace: str, subject: Subject, *, session: str, holder: str
+) -> Record:
+    """Store what the workload has and scale it to 0. Raises Conflict where somebody has it."""
+
+    def build(obj: Json) -> tuple[Record, list[Json]]:
+        replicas = int(obj["spec"].get("replicas", 1))
+        record = Record(session, holder, build_time(api.now()), "scale", replicas=replicas)
+        return record, build_scale_down(obj, record)
+
+    return await _take(api, namespace, subject, build)
+
+
+async def take_by_selector(
+    api: Api,
+    namespace: str,
+    subject: Subject,
+    selector: dict[str, str],
+    *,
+    session: str,
+    holder: str,
+) -> Record:
+    """Store the Service's selector and put this one in its place. Raises Conflict, UsageError."""
+
+    def build(obj: Json) -> tuple[Record, list[Json]]:
+        check_selectable(obj)
+        stored = tuple(sorted(obj["spec"]["selector"].items()))
+        record = Record(session, holder, build_time(api.now()), "selector", selector=stored)
+        return record, build_repoint(obj, record, selector)
+
+    return await _take(api, namespace, subject, build)
+
+
+def check_selectable(service: Json) -> None:
+    """Raises UsageError for a Service whose traffic doesn't follow a selector."""
+    name, spec = service["metadata"]["name"], service["spec"]
+    if spec.get("type") == "ExternalName":
+        raise UsageError(
+            f"service/{name} is a name for {spec.get('externalName')}: no pod stands behind it"
+        )
+    if not spec.get("selector"):
+        raise UsageError(
+            f"service/{name} has no selector: somebody else keeps its endpoints, and would put "
+            "them back"
+        )
+
+
+async def _take(api: Api, namespace: str, subject: Subject, build: Any) -> Record:
+    obj = subject.obj
+    for attempt in range(MOST_ATTEMPTS):
+        await check_free(api, namespace, subject, obj)
+        record, patch = build(obj)
+        try:
+            await api.patch(subject.plural, subject.name, patch, kind="json", namespace=namespace)
+        except Refused as error:
+            if error.code != _UNPROCESSABLE:
+                raise
+        except Conflict:
+            pass
+        else:
+            return record  # type: ignore[no-any-return]
+        # Somebody else has written it since it was read; perhaps they write it often.
+        await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - no secret
+        obj = await api.get(subject.plural, subject.name, namespace=namespace)
+    raise Conflict(
+        f"{subject.title} is being changed by somebody else all the time; nothing was changed",
+        hint="which controller is that? try again when it has settled",
+    )
+
+
+async def check_free(api: Api, namespace: str, subject: Subject, obj: Json) -> None:
+    """Raises Conflict where somebody holds it or it is on its way out."""
+    if obj["metadata"].get("deletionTimestamp"):
+        raise Conflict(f"{subject.title} is being deleted")
+    try:
+        stored = parse_record(obj)
+    except ValueError as error:
+        raise Conflict(f"{subject.title}: {error}", hint="who has written it?") from error
+    if stored is None:
+        return
+    _, record = stored
+    holding = await read_holding(api, namespace, record.session)
+    if holding.is_live:
+        raise Conflict(
+            f"{subject.title} is exchanged by {record.holder} since {record.since}",
+            hint=f"ask them; `ktnet recover {subject.title} --force` takes it from them",
+        )
+    since = f"silent for {describe_silence(holding.silent_s)}" if holding.exists else "gone"
+    raise Conflict(
+        f"{subject.title} was exchanged by {record.holder} at {record.since}, who is {since}",
+        hint=f"`ktnet recover {subject.title}` puts it back",
+    )
+
+
+async def give_back(api: Api, namespace: str, subject: Subject, record: Record) -> bool:
+    """Put it back as it was; False where it is not ours any more. Raises what the server says.
+
+    Where the object itself is gone there is nothing to put back.
+    """
+    try:
+        obj = await api.get(subject.plural, subject.name, namespace=namespace)
+    except NotFound:
+        return False
+    try:
+        stored = parse_record(obj)
+    except ValueError:
+        return False
+    if stored is None or stored[1].session != record.session:
+        return False
+    return await undo(api, namespace, subject, *stored)
+
+
+async def undo(api: Api, namespace: str, subject: Subject, text: str, record: Record) -> bool:
+    """One patch; False where somebody else has undone it meanwhile."""
+    try:
+        await api.patch(
+            subject.plural,
+            subject.name,
+            build_undo(text, record),
+            kind="json",
+            namespace=namespace,
+        )
+    except NotFound:
+        return False
+    except Refused as error:
+        if error.code != _UNPROCESSABLE:
+            raise
+        return False
+    return True
