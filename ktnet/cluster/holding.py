@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,3 +65,12 @@ def describe_silence(silent_s: float) -> str:
         if silent_s < limit_s:
             return f"{silent_s / unit_s:.0f} {unit}"
     return f"{silent_s / 86400:.0f} days"
+
+
+def find_holder() -> str:
+    """Who we are, user@host: for people who look at the Lease, and to know our own again."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # A uid without a name, as in containers.
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -70,6 +70,15 @@ _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
             "why the cluster does not admit a shadow is not shown",
         ),
         Optional(
+            (
+                *_rights("jobs", "list"),
+                *_rights("leases", "list"),
+                *_rights("deployments", "list"),
+                *_rights("statefulsets", "list"),
+            ),
+            "what sessions of yours that were killed have left is not looked for",
+        ),
+        Optional(
             _rights("services", "list", "watch", whole_cluster=True),
             "of other namespaces, names such as <service>.<namespace> resolve only with the "
             "cluster's domain",

@@ -10,9 +10,7 @@ A Job that is lost gets a successor, which takes its dependents over (`ShadowSes
 from __future__ import annotations
 
 import asyncio
-import getpass
 import secrets
-import socket
 import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -25,6 +23,7 @@ from ktnet.cluster.api import Api
 from ktnet.cluster.dependents import Dependent, Dependents, build_owner
 from ktnet.cluster.direct import open_direct
 from ktnet.cluster.heartbeat import run_heartbeat
+from ktnet.cluster.holding import find_holder
 from ktnet.cluster.hostkey import read_host_key
 from ktnet.cluster.manifests import ShadowSpec, build_job, build_labels, build_lease
 from ktnet.cluster.podwatch import run_pod_watch
@@ -260,7 +259,7 @@ async def open_shadow_session(
 
 
 def _build_lease(api: Api, spec: ShadowSpec, name: str) -> Dependent:
-    holder = _holder()
+    holder = find_holder()
     return Dependent("leases", name, lambda: build_lease(name, spec.namespace, holder, api.now()))
 
 
@@ -276,12 +275,3 @@ def _admission() -> Iterator[None]:
 def _new_name() -> str:
     alphabet = string.ascii_lowercase + string.digits
     return "ktnet-connect-" + "".join(secrets.choice(alphabet) for _ in range(5))
-
-
-def _holder() -> str:
-    """Who we are, for people who look at the Lease."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # A uid without a name, as in containers.
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

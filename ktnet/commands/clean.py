@@ -6,8 +6,14 @@ from typing import Literal
 
 import click
 
+from ktnet.commands.options import cluster_options
+from ktnet.session.options import ClusterOptions
+
 
 @click.command()
+@cluster_options
+@click.option("--all-users", is_flag=True, help="Also what others left, silent for 10 minutes.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option(
     "--helper",
     type=click.Choice(["sudo", "none"]),
@@ -15,9 +21,36 @@ import click
     show_default=True,
     help="How an ordinary user starts the part that changes this machine.",
 )
-def clean(helper: Literal["sudo", "none"]) -> None:
-    """Undo what sessions left behind on this machine that were killed."""
-    clean_host(helper)
+def clean(
+    cluster: ClusterOptions, all_users: bool, dry_run: bool, helper: Literal["sudo", "none"]
+) -> None:
+    """Undo what sessions left behind that were killed: on this machine, and in the namespace.
+
+    What is alive is never touched. Things are put back before anything is deleted.
+    """
+    if not dry_run:
+        clean_host(helper)
+    clean_cluster(cluster, all_users=all_users, dry_run=dry_run)
+
+
+def clean_cluster(cluster: ClusterOptions, *, all_users: bool, dry_run: bool) -> None:
+    """The namespace's part; where there is no cluster to ask, that is said and nothing more."""
+    import asyncio
+
+    from ktnet.errors import UsageError
+    from ktnet.session.leftovers import clean as clean_up
+
+    try:
+        found = asyncio.run(
+            clean_up(cluster, all_users=all_users, dry_run=dry_run, tell=click.echo)
+        )
+    except UsageError as error:
+        if cluster.context or cluster.kubeconfig:
+            raise
+        click.echo(f"no cluster was looked at: {error.message}")
+        return
+    if not found:
+        click.echo("nothing of ktnet was left in the namespace")
 
 
 def clean_host(helper: Literal["sudo", "none"]) -> None:

@@ -18,6 +18,7 @@ from ktnet.cluster.session import ShadowSession, ShadowSpec, open_shadow_session
 from ktnet.link.keys import new_client_key
 from ktnet.session.cluster import Cluster
 from ktnet.session.keeper import Keeper, ServeLink
+from ktnet.session.leftovers import tidy
 from ktnet.session.options import ShadowOptions
 from ktnet.session.report import Report
 from ktnet.tasks import open_tasks
@@ -103,6 +104,7 @@ async def open_tunnel(cluster: Cluster, spec: ShadowSpec, report: Report) -> Asy
     """
     needed = list_required("connect", port_forward=spec.via == "port-forward")
     await require_rights(cluster.api, cluster.namespace, needed)
+    await tidy(cluster, report)
     key, public_key = new_client_key()
     spec = replace(spec, authorized_key=public_key)
     async with open_shadow_session(cluster.api, spec, report.waiting) as shadow:

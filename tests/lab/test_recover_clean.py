@@ -1,0 +1,135 @@
+"""`ktnet recover` and `ktnet clean` as a user types them, and the tidying at a session's start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from api_client import request
+from connect_client import HOST_STATE, OBJECTS, differences, open_client, open_ready_client
+
+from ktnet.cluster.holding import find_holder
+from ktnet.cluster.manifests import build_labels, build_micro_time
+from ktnet.cluster.record import ANNOTATION, Record, build_record_text
+from ktnet.lab.harness import KTNET, Lab, open_lab
+
+pytestmark = pytest.mark.lab
+
+TOMCAT = "/apis/apps/v1/namespaces/demo/deployments/tomcat"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/demo/leases"
+OTHER = "bob@desk"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with open_lab(f"mend-{os.getpid()}") as lab:
+        yield lab
+
+
+def ask(lab: Lab, method: str, path: str, body: Any = None) -> Any:
+    return lab.call(request, method, str(lab.directory / "kubeconfig"), path, body)
+
+
+def ktnet(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    command = lab.exec(*KTNET, *words, "-n", "demo")
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def take(lab: Lab, session: str, holder: str, silent_s: float | None = None) -> dict[str, Any]:
+    """What an exchange does to tomcat; with `silent_s`, a Lease that old too. The spec before."""
+    before = ask(lab, "GET", TOMCAT)["spec"]
+    record = Record(session, holder, "2026-11-24T15:00:00Z", "scale", replicas=before["replicas"])
+    annotations = {ANNOTATION: build_record_text(record)}
+    ask(lab, "PATCH", TOMCAT, {"metadata": {"annotations": annotations}, "spec": {"replicas": 0}})
+    if silent_s is not None:
+        renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=silent_s))
+        spec = {"holderIdentity": holder, "leaseDurationSeconds": 60, "renewTime": renewed}
+        metadata = {"name": session, "labels": build_labels(session)}
+        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+        ask(lab, "POST", LEASES, lease | {"spec": spec})
+    return dict(before)
+
+
+def test_recover_puts_back_from_the_annotation_alone(lab: Lab) -> None:
+    before = take(lab, "session-a", OTHER)
+    done = ktnet(lab, "recover", "tomcat")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "deployment/tomcat is back as it was: 1 replicas" in done.stdout
+    after = ask(lab, "GET", TOMCAT)
+    assert after["spec"] == before
+    assert ANNOTATION not in after["metadata"].get("annotations", {})
+    again = ktnet(lab, "recover", "tomcat")
+    assert again.returncode == 11
+    assert again.stderr.startswith("ktnet: nothing of ktnet's to put back")
+
+
+def test_recover_leaves_what_is_alive_to_its_holder(lab: Lab) -> None:
+    before = take(lab, "session-b", OTHER, silent_s=0)
+    try:
+        refused = ktnet(lab, "recover", "deployment/tomcat")
+        assert refused.returncode == 10
+        assert OTHER in refused.stderr
+        assert ask(lab, "GET", TOMCAT)["spec"]["replicas"] == 0
+        mine = ktnet(lab, "recover")
+        assert mine.returncode == 11
+        assert "held there: deployment/tomcat (bob@desk)" in mine.stderr
+        assert ktnet(lab, "recover", "tomcat", "--force").returncode == 0
+        assert ask(lab, "GET", TOMCAT)["spec"] == before
+    finally:
+        ask(lab, "DELETE", f"{LEASES}/session-b")
+
+
+def test_clean_asks_how_long_others_have_been_silent(lab: Lab) -> None:
+    before = take(lab, "session-c", OTHER, silent_s=300)
+    asleep = ktnet(lab, "clean", "--all-users")
+    assert asleep.returncode == 0
+    assert "nothing of ktnet was left in the namespace" in asleep.stdout
+    renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=700))
+    ask(lab, "PATCH", f"{LEASES}/session-c", {"spec": {"renewTime": renewed}})
+    assert "nothing of ktnet was left" in ktnet(lab, "clean").stdout  # it isn't ours
+    shown = ktnet(lab, "clean", "--all-users", "--dry-run")
+    assert "session session-c of bob@desk holds deployment/tomcat" in shown.stdout
+    assert ask(lab, "GET", TOMCAT)["spec"]["replicas"] == 0
+    done = ktnet(lab, "clean", "--all-users")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "deployment/tomcat is back as it was" in done.stdout
+    assert ask(lab, "GET", TOMCAT)["spec"] == before
+    assert "session-c" not in [
+        each["metadata"]["name"] for each in ask(lab, "GET", LEASES)["items"]
+    ]
+
+
+def test_a_session_puts_back_first_what_this_users_dead_ones_left(lab: Lab) -> None:
+    census = lab.census()
+    before = take(lab, "session-d", lab.call(find_holder), silent_s=100)
+    with open_ready_client(lab) as client:
+        assert any("deployment/tomcat is back as it was" in line for line in client.lines)
+        assert ask(lab, "GET", TOMCAT)["spec"] == before
+        code, err = client.end()
+    assert (code, err) == (0, "")
+    # Not its pods: tomcat's old one may still be ending, and its new one has another name.
+    assert differences(census, lab.census(), *(set(OBJECTS) - {"pods"})) == []
+
+
+def test_a_killed_client_is_cleaned_up_after_by_the_next_command(lab: Lab) -> None:
+    census = lab.census()
+    with open_client(lab, "--idle", "3600") as client:
+        client.wait_for("ready")
+        client.process.send_signal(signal.SIGKILL)
+        client.process.wait()
+    session = next(
+        each["metadata"]["name"]
+        for each in ask(lab, "GET", LEASES)["items"]
+        if each["metadata"]["name"].startswith("ktnet-connect-")
+    )
+    renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=61))
+    ask(lab, "PATCH", f"{LEASES}/{session}", {"spec": {"renewTime": renewed}})
+    done = ktnet(lab, "clean")
+    assert f"removed session {session}" in done.stdout
+    assert differences(census, lab.census(), *HOST_STATE) == []
+    assert session not in [each["metadata"]["name"] for each in ask(lab, "GET", LEASES)["items"]]
