@@ -17,10 +17,21 @@ import asyncssh
 from ktnet.stream.datapath import DataPath
 from ktnet.stream.internals import has_peer, take_channel
 from ktnet.wire.channel import ChannelFlow
+from ktnet.wire.pacing import Pacer
 from ktnet.wire.window import PACKET_BYTES
 
 PROMPT_BYTES = 128 * 1024
 """Taken bytes after which the peer is told, so that it knows how much is on its way."""
+
+INTERACTIVE_PROMPT_BYTES = 64 * 1024
+INTERACTIVE_PACKET_BYTES = 64 * 1024
+"""The same, and the largest packet, while somebody waits for answers."""
+
+SMALL_BYTES = 2048
+"""What a flow sends that waits for answers."""
+
+SMALL_IN_A_ROW = 3
+"""Words without bulk in between: then it isn't one request for a large answer."""
 
 MOST_WINDOW_BYTES = 0xFFFFFFFF
 """RFC 4254 section 5.2."""
@@ -48,9 +59,11 @@ class DataChannel:
         self._unsent_bytes = 0
         self._eof_unsent = False
         self._waits_for_turn = False
+        self._pacer = Pacer()
+        self._small_in_a_row = 0
         # Receiving
         self._receive_window = 0
-        self._announce_at = PROMPT_BYTES
+        self._half_window = PROMPT_BYTES
         self._taken_bytes = 0
         self._started = False
         self._paused = False
@@ -68,7 +81,7 @@ class DataChannel:
         self._window = state.send_window_bytes
         self._largest = min(PACKET_BYTES, state.largest_packet_bytes)
         self._receive_window = state.receive_window_bytes
-        self._announce_at = min(PROMPT_BYTES, state.receive_window_bytes // 2)
+        self._half_window = state.receive_window_bytes // 2
         self._undelivered.extend(state.received)
         self._path.join(self._number, self)
         self._flow.connection_made(self)
@@ -111,6 +124,8 @@ class DataChannel:
         if data_bytes > self._receive_window:
             raise asyncssh.ProtocolError("Window exceeded")
         self._receive_window -= data_bytes
+        if data_bytes > SMALL_BYTES:
+            self._small_in_a_row = 0
         if self._deaf or not data_bytes:
             return
         if self._paused or self._must_wait():
@@ -133,7 +148,8 @@ class DataChannel:
 
     def _take(self, data: bytes | memoryview) -> None:
         self._taken_bytes += len(data)
-        if self._taken_bytes >= self._announce_at and has_peer(self._channel):
+        prompt = INTERACTIVE_PROMPT_BYTES if self._path.is_interactive() else PROMPT_BYTES
+        if self._taken_bytes >= min(prompt, self._half_window) and has_peer(self._channel):
             self._path.send_window_adjust(self._peer_number, self._taken_bytes)
             self._receive_window += self._taken_bytes
             self._taken_bytes = 0
@@ -154,6 +170,7 @@ class DataChannel:
         """Send, or keep a copy for later and have the flow told to wait."""
         view = memoryview(data)
         if not self._unsent:
+            self._note_size(len(view))
             while view and (piece_bytes := self._sendable(view)):
                 self._send(view[:piece_bytes])
                 view = view[piece_bytes:]
@@ -163,18 +180,35 @@ class DataChannel:
             self._wait_for_turn()
             self._flow.pause_writing()
 
+    def _note_size(self, count: int) -> None:
+        if count > SMALL_BYTES:
+            self._small_in_a_row = 0
+            return
+        self._small_in_a_row += 1
+        if self._small_in_a_row >= SMALL_IN_A_ROW:
+            self._path.note_interactive()
+
     def _sendable(self, view: memoryview) -> int:
         """How many bytes of `view` can go in a packet now."""
         if not self._path.may_send():
             return 0
-        return min(len(view), self._window, self._largest)
+        return min(len(view), self._room())
+
+    def _room(self) -> int:
+        room = min(self._window, self._largest)
+        if self._path.is_interactive():
+            paced = self._pacer.room()
+            room = min(room, INTERACTIVE_PACKET_BYTES, room if paced is None else paced)
+        return room
 
     def _send(self, piece: memoryview) -> None:
         self._window -= len(piece)
+        self._pacer.sent(len(piece), self._path.now_s())
         self._path.send_data(self._peer_number, piece)
 
     def _wait_for_turn(self) -> None:
-        if self._window and not self._waits_for_turn:
+        # Where there is no room, the peer's next adjustment is what we wait for.
+        if not self._waits_for_turn and self._room():
             self._waits_for_turn = True
             self._path.wait_for_turn(self)
 
@@ -185,11 +219,15 @@ class DataChannel:
             return False
         view = self._unsent.popleft()
         piece = view[: self._sendable(view)]
+        if not piece:
+            self._unsent.appendleft(view)
+            self._waits_for_turn = False
+            return False
         if len(piece) < len(view):
             self._unsent.appendleft(view[len(piece) :])
         self._unsent_bytes -= len(piece)
         self._send(piece)
-        self._waits_for_turn = bool(self._unsent and self._window)
+        self._waits_for_turn = bool(self._unsent and self._room())
         if not self._unsent:
             if self._eof_unsent:
                 self._eof_unsent = False
@@ -200,6 +238,7 @@ class DataChannel:
     def window_adjusted(self, more_bytes: int) -> None:
         """The peer takes so many bytes more."""
         self._window += more_bytes
+        self._pacer.acknowledged(more_bytes, self._path.now_s())
         if self._window > MOST_WINDOW_BYTES:
             raise asyncssh.ProtocolError("Window overflow")
         if self._unsent:

@@ -52,6 +52,13 @@ BATCH_BYTES = 2 * PACKET_BYTES
 """Sealed bytes that go out at once, and not at the end of the turn. All of it stays in a
 processor's cache from the application's read to the kernel's copy."""
 
+ALONE_BYTES = 4096
+ALONE_INTERVAL_S = 0.0001
+"""A small packet goes out at once where none has for so long: about a turn of a busy loop."""
+
+INTERACTIVE_S = 1.0
+"""How long after its last word somebody is taken to be waiting for answers."""
+
 ALIVE_INTERVAL_S = 1.0
 """How often received data puts the next keepalive off."""
 
@@ -64,6 +71,8 @@ class DataPath(asyncio.BufferedProtocol):
         self._ssh = ssh
         self._admit = admit
         self._loop = asyncio.get_running_loop()
+        self.now_s = self._loop.time
+        self._interactive_until_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._hold: Hold | None = None
         self._channels: dict[int, DataChannel] = {}
@@ -78,6 +87,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._out_view = memoryview(self._out)
         self._out_end = 0
         self._flush_handle: asyncio.Handle | None = None
+        self._alone_s = 0.0
         self._blocked = False
         self._turns: deque[DataChannel] = deque()
 
@@ -249,6 +259,14 @@ class DataPath(asyncio.BufferedProtocol):
         if channel in self._turns:
             self._turns.remove(channel)
 
+    def note_interactive(self) -> None:
+        """Somebody has sent little, and waits for an answer."""
+        self._interactive_until_s = self.now_s() + INTERACTIVE_S
+
+    def is_interactive(self) -> bool:
+        """Whether somebody is waiting who must not wait behind bulk."""
+        return self.now_s() < self._interactive_until_s
+
     # -- sending ---------------------------------------------------------------------------
 
     def may_send(self) -> bool:
@@ -286,10 +304,19 @@ class DataPath(asyncio.BufferedProtocol):
         assert sealer is not None  # noqa: S101  (as above)
         end = self._out_end = sealer.seal(self._out_view, start, payload_bytes)
         hold.count_sent(end - start)
-        if self._out_end >= BATCH_BYTES:
+        if self._out_end >= BATCH_BYTES or self._is_alone(start, end):
             self.flush()
         elif self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
+
+    def _is_alone(self, start: int, end: int) -> bool:
+        """Whether this is a lone word, for which nothing else is worth waiting in this turn."""
+        if start or end > ALONE_BYTES:
+            return False
+        now_s = self.now_s()
+        is_alone = now_s - self._alone_s > ALONE_INTERVAL_S
+        self._alone_s = now_s
+        return is_alone
 
     def send_sealed(self, data: bytes) -> None:
         """Bytes of asyncssh's, in order with everything else."""
