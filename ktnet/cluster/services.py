@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,14 +27,28 @@ class ServiceIndex:
         self.warning = warning
         """What is missing, for the user; empty where nothing is."""
         self._services: dict[tuple[str, str], Service] = {}
+        self._changed = asyncio.Event()
 
     def find(self, namespace: str, name: str) -> Service | None:
         """That Service, where it is known to exist; both in lower case, as names of the API are."""
         return self._services.get((namespace, name))
 
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """Those in which there are Services."""
+        return frozenset(namespace for namespace, _ in self._services)
+
+    async def wait_for_other_namespaces(self, known: frozenset[str]) -> frozenset[str]:
+        """Wait until the namespaces with Services are others than `known`; which they are then."""
+        while (found := self.namespaces) == known:
+            self._changed.clear()
+            await self._changed.wait()
+        return found
+
     def replace(self, objects: list[Json]) -> None:
         """Take these for all there is."""
         self._services = {_name_of(service): parse_service(service) for service in objects}
+        self._changed.set()
 
     def change(self, kind: str, obj: Json) -> None:
         """One Service came, changed or went."""
@@ -41,6 +56,7 @@ class ServiceIndex:
             self._services.pop(_name_of(obj), None)
         else:
             self._services[_name_of(obj)] = parse_service(obj)
+        self._changed.set()
 
 
 def parse_service(obj: Json) -> Service:

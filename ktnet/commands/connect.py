@@ -12,7 +12,7 @@ from ktnet.commands.options import cluster_options, progress_options, shadow_opt
 from ktnet.commands.progress import Progress
 from ktnet.commands.types import CIDR, DOMAIN, LISTEN
 from ktnet.errors import UsageError
-from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
+from ktnet.session.options import ClusterOptions, ConnectOptions, DnsMode, ShadowOptions
 
 if TYPE_CHECKING:
     from ktnet.session.proxy import ProxyOptions
@@ -46,6 +46,13 @@ if TYPE_CHECKING:
     type=DOMAIN,
     multiple=True,
     help="Never ask the cluster for names under this suffix; may be repeated.",
+)
+@click.option(
+    "--dns-mode",
+    type=click.Choice(["auto", "resolved", "resolvconf", "off"]),
+    default="auto",
+    show_default=True,
+    help="How names come here: systemd-resolved is told, or /etc/resolv.conf changed, or neither.",
 )
 @click.option(
     "--mode",
@@ -89,6 +96,7 @@ def connect(
     cluster_domain: str,
     dns_include: tuple[str, ...],
     dns_exclude: tuple[str, ...],
+    dns_mode: DnsMode,
     mode: Literal["tun", "proxy"],
     listen: tuple[str, int],
     proxy_user: str | None,
@@ -116,6 +124,7 @@ def connect(
         dns_include=dns_include,
         dns_exclude=dns_exclude,
         helper=helper,
+        dns_mode=dns_mode,
     )
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     # Whoever has root's rights gives them up, but for those of the helper, before all else.

@@ -56,6 +56,18 @@ def build_aged(answer: Answer, age_s: int) -> bytes:
     return bytes(wire)
 
 
+def build_capped(answer: Answer, most_s: int) -> bytes:
+    """The answer's message with no TTL above `most_s`, and none above 0 where nothing is found."""
+    found = any(record.section == 1 for record in answer.records)
+    limit_s = most_s if found else 0
+    wire = bytearray(answer.wire)
+    for record in answer.records:
+        if record.rtype != OPT:
+            left_s = min(limit_s, _ttl_of(wire, record.data_start))
+            struct.pack_into("!I", wire, record.data_start - 6, left_s)
+    return bytes(wire)
+
+
 def _ttl_of(wire: bytes | bytearray, data_start: int) -> int:
     ttl_s: int = struct.unpack_from("!I", wire, data_start - 6)[0]
     return ttl_s if ttl_s <= _LARGEST_TTL_S else 0

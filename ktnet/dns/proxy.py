@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, cast
@@ -36,11 +36,16 @@ _SHORTAGE_PAUSE_S = 0.1
 """Before the next accept when there was no descriptor for a connection."""
 
 
+Address = IPv4Address | IPv6Address
+
+
 class Proxy:
     """An open proxy."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, own: tuple[Address, int], upstream_port: int) -> None:
         self._resolver = resolver
+        self._own = own
+        self._upstream_port = upstream_port
 
     @property
     def counters(self) -> Counters:
@@ -55,6 +60,22 @@ class Proxy:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._resolver.policy = policy
+
+    def use_upstreams(self, servers: Iterable[Address]) -> None:
+        """Ask these for outside names from now on: the machine has come to another network.
+
+        The proxy's own address among them is left out, since it would ask itself for ever.
+        """
+        others = [server for server in servers if (server, self._upstream_port) != self._own]
+        self._resolver.use_upstreams(Upstreams(others, port=self._upstream_port))
+
+    def limit_cluster_ttls(self, most_s: int | None) -> None:
+        """Whoever asks may remember answers of the cluster for so long (s), denials not at all.
+
+        For the sake of a cache in between, such as systemd-resolved's: Services come and go.
+        None for as long as the cluster says.
+        """
+        self._resolver.most_cluster_ttl_s = most_s
 
     def flush(self) -> None:
         """Forget all answers: those who gave them may not be the ones to ask any more."""
@@ -71,7 +92,7 @@ async def open_proxy(
     tcp: socket.socket,
     policy: Policy,
     ask_cluster: AskCluster,
-    upstreams: Sequence[IPv4Address | IPv6Address],
+    upstreams: Iterable[Address],
     *,
     upstream_port: int = DNS_PORT,
 ) -> AsyncIterator[Proxy]:
@@ -83,12 +104,13 @@ async def open_proxy(
     with udp, tcp:
         host, port = udp.getsockname()[:2]
         own = (ip_address(host), port)
-        others = [server for server in upstreams if (server, upstream_port) != own]
-        resolver = Resolver(policy, ask_cluster, Upstreams(others, port=upstream_port))
+        resolver = Resolver(policy, ask_cluster, Upstreams((), port=upstream_port))
+        proxy = Proxy(resolver, own, upstream_port)
+        proxy.use_upstreams(upstreams)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(_serve(udp, tcp, resolver))
             try:
-                yield Proxy(resolver)
+                yield proxy
             finally:
                 serving.cancel()
 

@@ -15,7 +15,7 @@ from ktnet.dns.cache import Cache
 from ktnet.dns.counters import Counters
 from ktnet.dns.edns import build_shared_opt
 from ktnet.dns.flights import Flights
-from ktnet.dns.lifetime import NXDOMAIN, parse_lifetime_s
+from ktnet.dns.lifetime import NXDOMAIN, build_capped, parse_lifetime_s
 from ktnet.dns.messages import (
     AD,
     CD,
@@ -76,11 +76,19 @@ class Resolver:
     def __init__(self, policy: Policy, ask_cluster: AskCluster, upstreams: Upstreams) -> None:
         self.policy = policy
         self.counters = Counters()
+        self.most_cluster_ttl_s: int | None = None
+        """What others may remember of the cluster's answers: all that these say, or for so long,
+        and what is not there not at all."""
         self._ask_cluster = ask_cluster
         self._upstreams = upstreams
         self._cache = Cache()
         self._flights: Flights[Answer] = Flights()
         self._epoch = 0
+
+    def use_upstreams(self, upstreams: Upstreams) -> None:
+        """Ask these from now on for outside names; what others have said is forgotten."""
+        self._upstreams = upstreams
+        self.flush()
 
     def flush(self) -> None:
         """Forget all answers, also those that are under way: the servers may be others now."""
@@ -116,22 +124,30 @@ class Resolver:
             self.counters.cluster_cached += 1
         else:
             self.counters.outside_cached += 1
-        return replace(answer, wire=build_addressed(answer, query))
+        return self._address(answer, lookup)
 
     async def ask(self, lookup: Lookup, *, over_tcp: bool) -> Answer:
         """The answer of whoever knows; always some answer, at worst our own SERVFAIL."""
         query, decision, key = lookup.query, lookup.decision, lookup.key
         try:
             if key is None:
-                return await self._fetch(query, decision, over_tcp=over_tcp)
+                answer = await self._fetch(query, decision, over_tcp=over_tcp)
+                return self._address(answer, lookup)
             flight = key
             if decision.zone is Zone.OUTSIDE:
                 # What comes from there may be cut off; through the tunnel all comes whole.
                 flight = (key, over_tcp)
             answer = await self._flights.ask(flight, lambda: self._learn(lookup, over_tcp=over_tcp))
-            return replace(answer, wire=build_addressed(answer, query))
+            return self._address(answer, lookup)
         except (KtnetError, TimeoutError) as error:
             return parse_answer(self._failure(query, decision.zone, error), query)
+
+    def _address(self, answer: Answer, lookup: Lookup) -> Answer:
+        """The answer as this asker gets it."""
+        answer = replace(answer, wire=build_addressed(answer, lookup.query))
+        if self.most_cluster_ttl_s is None or lookup.decision.zone is not Zone.CLUSTER:
+            return answer
+        return replace(answer, wire=build_capped(answer, self.most_cluster_ttl_s))
 
     async def resolve(self, query: Query, *, over_tcp: bool) -> bytes:
         """The answer to send, never larger than the asker takes; always some answer."""

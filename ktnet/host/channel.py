@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ktnet.errors import HostNetworkError, HostPermissionError, KtnetError, RemoteProtocolError
-from ktnet.host.replies import MAX_REPLY_BYTES, Reply, parse_reply
+from ktnet.host.replies import MAX_REPLY_BYTES, UNASKED, Reply, parse_reply
 from ktnet.host.requests import Request, build_request
 
 UNDO_TIME_S = 10.0
 """For the helper to undo everything and exit: it takes milliseconds, unless the disk hangs."""
 
 MAX_DESCRIPTORS = 8
+
+_MAX_UNASKED = 1
 
 HELPER = (sys.executable, "-I", "-m", "ktnet.host.helper")
 """Isolated: neither the environment nor the current directory can slip it a module."""
@@ -69,6 +71,8 @@ class Channel(asyncio.SubprocessProtocol):
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self.lost = False
+        self.unasked: asyncio.Queue[Reply] = asyncio.Queue(_MAX_UNASKED)
+        """What the helper has said of its own; the newest, where nobody listens."""
         self.exited: asyncio.Future[None] = self._loop.create_future()
         """The helper has ended: it alone holds the other end of the socket."""
         self.started_exited: asyncio.Future[None] = self._loop.create_future()
@@ -144,6 +148,12 @@ class Channel(asyncio.SubprocessProtocol):
         except RemoteProtocolError as error:
             _close(received)
             self._lose(error)
+            return
+        if number == UNASKED and not isinstance(reply, KtnetError):
+            _close(received)
+            if self.unasked.full():
+                self.unasked.get_nowait()
+            self.unasked.put_nowait(reply)
             return
         future = self._waiting.pop(number, None)
         if future is None or future.done():

@@ -21,6 +21,7 @@ from ktnet.host.leftovers import find_leftovers
 from ktnet.host.plan import HostFacts, HostPlan
 from ktnet.host.replies import Done, Reply
 from ktnet.host.requests import CaptureRequest, FactsRequest, OpenRequest, ReleaseRequest
+from ktnet.host.resolver_plan import ResolverFact
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,16 @@ class Host:
             self._channel.hang_up()
         else:
             _log_notes(reply)
+
+    async def next_resolver(self) -> ResolverFact:
+        """Wait until others have changed how this machine resolves names without us; how it is now.
+
+        Whoever hears it plans anew and calls `capture`: ours may have been written over.
+        """
+        while True:
+            reply = await self._channel.unasked.get()
+            if isinstance(reply, ResolverFact):
+                return reply
 
     async def run_watch(self) -> NoReturn:
         """Wait until the helper ends though it should not, and raise HostNetworkError."""

@@ -25,16 +25,20 @@ from ktnet.host.journal import (
     remove_drafts,
 )
 from ktnet.host.netlink import Netlink
-from ktnet.host.plan import HELD, HostFacts, LinkPlan, ResolverPlan
+from ktnet.host.plan import HELD, HostFacts, LinkPlan
+from ktnet.host.resolved import is_resolved_there, revert_resolved, tell_resolved
 from ktnet.host.resolver import (
+    BEHIND_STUB,
     RESOLV_CONF,
+    is_in_place,
     mend_resolver,
     plan_resolver_step,
     restore_resolver,
     survey_resolver,
     take_resolver,
 )
-from ktnet.host.steps import LinkStep, ResolverStep, RoutesStep, Step
+from ktnet.host.resolver_plan import AnyResolverPlan, ResolvedPlan, ResolverFact
+from ktnet.host.steps import LinkStep, ResolvedStep, ResolverStep, RoutesStep, Step
 from ktnet.host.tun import open_dns_sockets, open_tun
 
 
@@ -51,6 +55,7 @@ class Door:
         self._plan: LinkPlan | None = None
         self._index = 0
         self._steps: dict[type[Step], Step] = {}
+        self._told: ResolverFact | None = None
 
     def facts(self) -> HostFacts:
         """What is there, after mending what sessions that died have left behind."""
@@ -59,10 +64,35 @@ class Door:
             links=tuple(link.name for link in self._netlink.links()),
             addresses=self._netlink.addresses(),
             routes=self._netlink.routes(),
-            resolver=survey_resolver(self._resolv_conf),
+            resolver=self._survey_resolver(resolved=is_resolved_there()),
             mended=tuple(mended),
             held=self._is_held(),
         )
+
+    def changed_resolver(self) -> ResolverFact | None:
+        """How names are resolved without us, where that is not what we said last.
+
+        So it is when the machine has come to another network, or somebody has written over what
+        is ours: then `capture` puts ours on top again. Raises DnsError.
+        """
+        if self._told is None:
+            return None
+        former = self._told
+        found = self._survey_resolver(resolved=former.resolved)
+        step = self._steps.get(ResolverStep)
+        displaced = isinstance(step, ResolverStep) and not is_in_place(step)
+        return found if displaced or found != former else None
+
+    def _survey_resolver(self, *, resolved: bool) -> ResolverFact:
+        """What would be without us: of the file that ours stands in the place of."""
+        step = self._steps.get(ResolverStep)
+        path = self._resolv_conf
+        if isinstance(step, ResolverStep) and is_in_place(step):
+            if step.way == "rewrite" and self._told is not None:
+                return self._told  # it says nothing else while it is ours
+            path = step.backup
+        self._told = survey_resolver(path, BEHIND_STUB, resolved=resolved)
+        return self._told
 
     def _is_held(self) -> bool:
         with open_directory(self._journals) as directory, open_journals(directory) as found:
@@ -100,7 +130,7 @@ class Door:
             os.close(tun)
             raise
 
-    def capture(self, routes: Iterable[IPv4Network], resolver: ResolverPlan | None) -> list[str]:
+    def capture(self, routes: Iterable[IPv4Network], resolver: AnyResolverPlan | None) -> list[str]:
         """Have exactly these routes, and this resolver; may be said again with others.
 
         Returns notes for the user. Raises HostNetworkError, DnsError, Conflict; then routes and
@@ -113,18 +143,22 @@ class Door:
         try:
             notes = self._give_back_resolver(unless=resolver)
             self._change_routes(self._plan.name, set(routes))
-            self._take_resolver(resolver)
+            self._take_resolver(self._plan.name, resolver)
         except BaseException:
-            self._undo(ResolverStep, RoutesStep)
+            self._undo(ResolvedStep, ResolverStep, RoutesStep)
             raise
         return notes
 
-    def _give_back_resolver(self, *, unless: ResolverPlan | None) -> list[str]:
+    def _give_back_resolver(self, *, unless: AnyResolverPlan | None) -> list[str]:
+        """Undo what is not as `unless` wants it, or not any more."""
+        notes: list[str] = []
+        if not isinstance(unless, ResolvedPlan) and (told := self._steps.get(ResolvedStep)):
+            notes += self._undo_step(told)
+            del self._steps[ResolvedStep]
         step = self._steps.get(ResolverStep)
-        if not isinstance(step, ResolverStep) or step.plan == unless:
-            return []
-        notes = restore_resolver(step)
-        del self._steps[ResolverStep]
+        if isinstance(step, ResolverStep) and not (step.plan == unless and is_in_place(step)):
+            notes += restore_resolver(step)
+            del self._steps[ResolverStep]
         return notes
 
     def _change_routes(self, link: str, wanted: set[IPv4Network]) -> None:
@@ -139,8 +173,11 @@ class Door:
             self._netlink.delete_route(network, self._index)
         self._record(replace(step, networks=_ordered(wanted)))
 
-    def _take_resolver(self, wanted: ResolverPlan | None) -> None:
-        if wanted is not None and ResolverStep not in self._steps:
+    def _take_resolver(self, link: str, wanted: AnyResolverPlan | None) -> None:
+        if isinstance(wanted, ResolvedPlan):
+            self._record(ResolvedStep(link, f"ktnet:{self._journal.name}"))
+            tell_resolved(self._index, wanted)
+        elif wanted is not None and ResolverStep not in self._steps:
             step = plan_resolver_step(wanted, self._resolv_conf)
             self._record(step)
             take_resolver(step)
@@ -159,7 +196,7 @@ class Door:
         Where a step can't be undone the others are undone all the same, and its error is raised;
         the journal stays for the next helper.
         """
-        notes, errors = self._undo(ResolverStep, RoutesStep, LinkStep)
+        notes, errors = self._undo(ResolvedStep, ResolverStep, RoutesStep, LinkStep)
         if errors:
             raise errors[0]
         self._journal.remove()
@@ -184,6 +221,9 @@ class Door:
         match step:
             case ResolverStep():
                 return restore_resolver(step)
+            case ResolvedStep(name, alias):
+                if link := self._netlink.find_link(name, alias):
+                    revert_resolved(link.index)
             case RoutesStep(name, alias, networks):
                 if link := self._netlink.find_link(name, alias):
                     for network in networks:

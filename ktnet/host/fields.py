@@ -103,6 +103,10 @@ class Fields:
         items = self._take_list(name, max_items)
         return tuple(Fields(item, f"{self._what}: {name}") for item in items)
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a field."""
+        return name in self._left
+
     def take_null(self, name: str) -> bool:
         """Whether the field is null; if so, it is taken."""
         if name in self._left and self._left[name] is None:

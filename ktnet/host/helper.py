@@ -25,11 +25,11 @@ import struct
 import sys
 from contextlib import suppress
 
-from ktnet.errors import KtnetError, RemoteProtocolError
+from ktnet.errors import DnsError, KtnetError, RemoteProtocolError
 from ktnet.host.door import Door
 from ktnet.host.netlink import open_netlink
 from ktnet.host.privileges import OF_THE_HELPER, keep_only
-from ktnet.host.replies import Done, Reply, build_reply
+from ktnet.host.replies import UNASKED, Done, Reply, build_reply
 from ktnet.host.requests import (
     MAX_REQUEST_BYTES,
     CaptureRequest,
@@ -43,6 +43,10 @@ from ktnet.host.supervisor import supervise
 
 _CREDENTIALS = struct.Struct("3i")
 """pid, uid, gid of struct ucred (unix(7), SO_PEERCRED)."""
+
+_LOOK_EVERY_MS = 1000
+"""At the resolver's file, for changes of others. Not by inotify(7): that doesn't see a file mounted
+over, nor one behind a symlink, nor one that somebody else's machine has written."""
 
 
 def main() -> None:
@@ -81,9 +85,28 @@ def serve(client: socket.socket, door: Door, stop: int) -> None:
     poll.register(stop, select.POLLIN)
     going_on = True
     while going_on:
-        ready = {descriptor for descriptor, _ in poll.poll()}
+        ready = {descriptor for descriptor, _ in poll.poll(_LOOK_EVERY_MS)}
+        if not ready:
+            going_on = _look(client, door)
+            continue
         data = b"" if stop in ready else _receive(client)
         going_on = bool(data) and _answer(client, door, data)
+
+
+def _look(client: socket.socket, door: Door) -> bool:
+    """Tell the client where somebody else has changed how names are resolved.
+
+    False where it is gone. A file that can't be read now may be on its way to another one.
+    """
+    try:
+        changed = door.changed_resolver()
+        if changed is not None:
+            _send(client, build_reply(UNASKED, changed), [])
+    except OSError:
+        return False
+    except DnsError:
+        pass
+    return True
 
 
 def _receive(client: socket.socket) -> bytes:

@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
-from typing import Literal
 
 from ktnet.errors import HostNetworkError, UsageError
+from ktnet.host.resolver_plan import (
+    AnyResolverPlan,
+    DnsMode,
+    ResolverFact,
+    build_reverse_zones,
+    plan_resolver,
+)
 
 HELD = "another ktnet session has this machine's network in its hands"
 """For the user, where a second one can't be."""
@@ -69,20 +75,6 @@ class RouteFact:
 
 
 @dataclass(frozen=True)
-class ResolverFact:
-    """The resolver's file: what it is, and what it says.
-
-    `nameservers` are those to ask for outside names, as written (IPv6 ones may have a %zone): where
-    the file names systemd-resolved's stub, the servers behind it.
-    """
-
-    kind: Literal["file", "symlink", "bind-mount", "missing"]
-    nameservers: tuple[str, ...]
-    search: tuple[str, ...]
-    stub: bool
-
-
-@dataclass(frozen=True)
 class HostFacts:
     """What a plan is made from. `mended`: what the helper had to undo of a session that died.
     `held`: whether another session has this network in its hands."""
@@ -109,20 +101,12 @@ class LinkPlan:
 
 
 @dataclass(frozen=True)
-class ResolverPlan:
-    """What the resolver's file shall say: one nameserver, and the search domains in order."""
-
-    nameserver: IPv4Address
-    search: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class HostPlan:
     """All that shall be on this machine; `warnings` are for the user, one sentence each."""
 
     link: LinkPlan
     routes: tuple[IPv4Network, ...]
-    resolver: ResolverPlan | None
+    resolver: AnyResolverPlan | None
     warnings: tuple[str, ...] = ()
 
 
@@ -133,7 +117,8 @@ def plan_host(
     search: Sequence[str] = (),
     *,
     included: Iterable[IPv4Network] = (),
-    resolver: bool = True,
+    routing: Sequence[str] = (),
+    mode: DnsMode = "auto",
     mtu: int = MTU,
 ) -> HostPlan:
     """A plan that sends `captured` and `included` into a TUN, and nothing that must not go there.
@@ -142,7 +127,8 @@ def plan_host(
     than a /8, or lie within a subnet of this machine. `excluded` is never captured (the API
     server's addresses, the shadow's with a direct connection, what the user said); neither are
     this machine's own subnets, gateways and nameservers. `search` stands before the search domains
-    that the machine has. Without `resolver`, the resolver's file stays as it is.
+    that the machine has; `routing` are more domains whose names belong to the cluster, beside the
+    reverse zones of what is captured, for resolvers that are told such.
 
     Raises UsageError for an inclusion of everything, HostNetworkError where nothing is left, where
     it would take too many routes, or where no address for the TUN is free.
@@ -171,9 +157,9 @@ def plan_host(
     return HostPlan(
         link=LinkPlan(_pick_name(facts.links), address, peer, mtu),
         routes=planned,
-        resolver=ResolverPlan(address, merge_search(search, facts.resolver.search))
-        if resolver
-        else None,
+        resolver=plan_resolver(
+            facts.resolver, address, search, (*build_reverse_zones(planned), *routing), mode=mode
+        ),
         warnings=tuple(warnings),
     )
 
@@ -187,16 +173,6 @@ def subtract(
     for hole in sorted(collapse_addresses(holes), key=lambda hole: hole.prefixlen):
         pieces = [piece for network in pieces for piece in _cut(network, hole)]
     return tuple(collapse_addresses(pieces))
-
-
-def merge_search(first: Sequence[str], then: Sequence[str]) -> tuple[str, ...]:
-    """Search domains in order, each once; names are compared without case and final dot."""
-    merged: dict[str, str] = {}
-    for domain in (*first, *then):
-        name = domain.rstrip(".")
-        if name:
-            merged.setdefault(name.lower(), name)
-    return tuple(merged.values())
 
 
 def _cut(network: IPv4Network, hole: IPv4Network) -> Iterable[IPv4Network]:

@@ -2,6 +2,7 @@
 
 {"id": 1, "is": "facts", "links": [...], "addresses": [...], "routes": [...], ...}
 {"id": 2, "is": "done", "notes": [...]}
+{"id": 0, "is": "resolver", "resolver": {...}}
 {"id": 3, "is": "error", "kind": "DnsError", "message": "...", "hint": "..."}
 """
 
@@ -21,14 +22,18 @@ from ktnet.errors import (
     RemoteProtocolError,
 )
 from ktnet.host.fields import Fields, parse_object
-from ktnet.host.plan import AddressFact, HostFacts, ResolverFact, RouteFact
+from ktnet.host.plan import AddressFact, HostFacts, RouteFact
 from ktnet.host.requests import MAX_ID, MAX_LINK_NAME
+from ktnet.host.resolver_plan import ResolverFact
 
 MAX_REPLY_BYTES = 160 * 1024
 """Below the default send buffer of a socket (212,992 octets), which bounds a datagram."""
 
 MAX_FACTS = 500
 """Of links, addresses and routes each, so that all of them fit into MAX_REPLY_BYTES."""
+
+UNASKED = 0
+"""The number of what is said without having been asked."""
 
 MAX_NOTES = 32
 _MAX_TEXT = 1000
@@ -61,7 +66,7 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
-Reply = HostFacts | Done | KtnetError
+Reply = HostFacts | Done | ResolverFact | KtnetError
 
 
 def build_reply(number: int, reply: Reply) -> bytes:
@@ -70,6 +75,8 @@ def build_reply(number: int, reply: Reply) -> bytes:
     match reply:
         case HostFacts():
             fields = {"is": "facts", **_facts_to_json(reply)}
+        case ResolverFact():
+            fields = {"is": "resolver", "resolver": _resolver_to_json(reply)}
         case Done(notes):
             fields = {"is": "done", "notes": [_printable(note) for note in notes[:MAX_NOTES]]}
         case KtnetError():
@@ -91,6 +98,8 @@ def parse_reply(data: bytes) -> tuple[int, Reply]:
     reply: Reply
     if form == "facts":
         reply = _parse_facts(fields)
+    elif form == "resolver":
+        reply = _parse_resolver_fact(fields.object("resolver"))
     elif form == "done":
         reply = Done(fields.texts("notes", MAX_NOTES, _MAX_TEXT))
     elif form == "error":
@@ -126,14 +135,20 @@ def _facts_to_json(facts: HostFacts) -> dict[str, Any]:
             }
             for r in facts.routes[:MAX_FACTS]
         ],
-        "resolver": {
-            "kind": facts.resolver.kind,
-            "nameservers": list(facts.resolver.nameservers),
-            "search": list(facts.resolver.search),
-            "stub": facts.resolver.stub,
-        },
+        "resolver": _resolver_to_json(facts.resolver),
         "mended": [_printable(note) for note in facts.mended[:MAX_NOTES]],
         "held": facts.held,
+    }
+
+
+def _resolver_to_json(fact: ResolverFact) -> dict[str, Any]:
+    return {
+        "kind": fact.kind,
+        "nameservers": list(fact.nameservers),
+        "search": list(fact.search),
+        "stub": fact.stub,
+        "manager": fact.manager,
+        "resolved": fact.resolved,
     }
 
 
@@ -180,6 +195,8 @@ def _parse_resolver_fact(fields: Fields) -> ResolverFact:
         nameservers=fields.texts("nameservers", 8, 100, r"[0-9A-Fa-f.:]+(%[^\x00-\x20\x7f]+)?"),
         search=fields.domains("search", 64),
         stub=fields.flag("stub"),
+        manager=fields.text("manager", 40, r"[A-Za-z-]*"),
+        resolved=fields.flag("resolved"),
     )
     fields.end()
     return fact

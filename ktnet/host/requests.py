@@ -2,8 +2,11 @@
 
     {"id": 1, "do": "facts"}
     {"id": 2, "do": "open", "link": {"name", "address", "peer", "mtu"}}
-    {"id": 3, "do": "capture", "routes": [...], "resolver": {"nameserver", "search"} or null}
+    {"id": 3, "do": "capture", "routes": [...], "resolver": ... or null}
     {"id": 4, "do": "release"}
+
+and the resolver is {"nameserver", "search"} for the file, {"nameserver", "search", "routing"} for
+systemd-resolved.
 
 The helper has root's rights and the client has not, so the bounds are narrow: what a plan can't
 contain, a request can't ask for.
@@ -18,13 +21,17 @@ from typing import Any
 
 from ktnet.errors import RemoteProtocolError
 from ktnet.host.fields import Fields, parse_object
-from ktnet.host.plan import MAX_ROUTES, NEVER_CAPTURED, TUN_RANGE, LinkPlan, ResolverPlan
+from ktnet.host.plan import MAX_ROUTES, NEVER_CAPTURED, TUN_RANGE, LinkPlan
+from ktnet.host.resolver_plan import (
+    MAX_DOMAINS,
+    MAX_SEARCH,
+    AnyResolverPlan,
+    ResolvedPlan,
+    ResolverPlan,
+)
 
-MAX_REQUEST_BYTES = 64 * 1024
-"""A capture of MAX_ROUTES networks and MAX_SEARCH domains has less than 25 KiB."""
-
-MAX_SEARCH = 32
-"""Search domains. Old resolvers heed 6 of them (resolv.conf(5)), no machine has this many."""
+MAX_REQUEST_BYTES = 128 * 1024
+"""A capture of MAX_ROUTES networks and MAX_DOMAINS of the longest domains has less than 80 KiB."""
 
 MAX_ID = 2**31 - 1
 
@@ -48,10 +55,10 @@ class OpenRequest:
 
 @dataclass(frozen=True)
 class CaptureRequest:
-    """Have exactly these routes into the TUN, and the resolver's file say this."""
+    """Have exactly these routes into the TUN, and names resolved so."""
 
     routes: tuple[IPv4Network, ...]
-    resolver: ResolverPlan | None
+    resolver: AnyResolverPlan | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,9 @@ def parse_request(data: bytes) -> tuple[int, Request]:
     elif wanted == "capture":
         request = CaptureRequest(
             _parse_routes(fields),
-            None if fields.take_null("resolver") else parse_resolver(fields.object("resolver")),
+            None
+            if fields.take_null("resolver")
+            else _parse_any_resolver(fields.object("resolver")),
         )
     elif wanted == "release":
         request = ReleaseRequest()
@@ -135,9 +144,12 @@ def _parse_routes(fields: Fields) -> tuple[IPv4Network, ...]:
     return routes
 
 
-def resolver_to_json(resolver: ResolverPlan) -> dict[str, Any]:
-    """A ResolverPlan as JSON values."""
-    return {"nameserver": str(resolver.nameserver), "search": list(resolver.search)}
+def resolver_to_json(resolver: AnyResolverPlan) -> dict[str, Any]:
+    """A resolver's plan as JSON values."""
+    fields = {"nameserver": str(resolver.nameserver), "search": list(resolver.search)}
+    if isinstance(resolver, ResolvedPlan):
+        fields["routing"] = list(resolver.routing)
+    return fields
 
 
 def parse_resolver(fields: Fields) -> ResolverPlan:
@@ -145,3 +157,19 @@ def parse_resolver(fields: Fields) -> ResolverPlan:
     resolver = ResolverPlan(fields.address("nameserver"), fields.domains("search", MAX_SEARCH))
     fields.end()
     return resolver
+
+
+def _parse_any_resolver(fields: Fields) -> AnyResolverPlan:
+    if not fields.has("routing"):
+        return parse_resolver(fields)
+    plan = ResolvedPlan(
+        fields.address("nameserver"),
+        fields.domains("search", MAX_SEARCH),
+        fields.domains("routing", MAX_DOMAINS),
+    )
+    fields.end()
+    if len(plan.search) + len(plan.routing) > MAX_DOMAINS:
+        raise RemoteProtocolError(
+            "the helper is asked for more domains than systemd-resolved takes"
+        )
+    return plan

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from ktnet.errors import Conflict, DnsError
-from ktnet.host.plan import ResolverFact, ResolverPlan
 from ktnet.host.resolvconf import (
-    STUB,
+    STUBS,
     build_resolv_conf,
+    find_manager,
     is_ours,
     parse_resolv_conf,
     without_ours,
 )
+from ktnet.host.resolver_plan import ResolverFact, ResolverPlan
 from ktnet.host.steps import Former, ResolverStep, backup_of
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -39,15 +40,27 @@ MAX_BYTES = 64 * 1024
 # --- look ---
 
 
-def survey_resolver(path: Path = RESOLV_CONF, behind_stub: Path = BEHIND_STUB) -> ResolverFact:
+def survey_resolver(
+    path: Path = RESOLV_CONF, behind_stub: Path = BEHIND_STUB, *, resolved: bool = False
+) -> ResolverFact:
     """What the resolver's file is and says. Raises DnsError where it can't be read."""
-    found = parse_resolv_conf(_text(_read(path)), socket.gethostname().partition(".")[2])
+    text = _text(_read(path))
+    found = parse_resolv_conf(text, socket.gethostname().partition(".")[2])
     nameservers = found.nameservers
-    stub = STUB in nameservers
+    stub = not STUBS.isdisjoint(nameservers)
     if stub:
         behind = parse_resolv_conf(_text(_read(behind_stub))).nameservers
         nameservers = behind or nameservers
-    return ResolverFact(_kind(path), nameservers or DEFAULT_NAMESERVERS, found.search, stub)
+    kind = _kind(path)
+    target = str(path.readlink()) if kind == "symlink" else ""
+    return ResolverFact(
+        kind,
+        nameservers or DEFAULT_NAMESERVERS,
+        found.search,
+        stub,
+        find_manager(text, target),
+        resolved,
+    )
 
 
 def plan_resolver_step(plan: ResolverPlan, path: Path = RESOLV_CONF) -> ResolverStep:
@@ -136,6 +149,13 @@ def _hint(error: OSError) -> str:
     if error.errno in (errno.EPERM, errno.EACCES):
         return "is it immutable? see lsattr, and undo with chattr -i"
     return ""
+
+
+def is_in_place(step: ResolverStep) -> bool:
+    """Whether the file still says what we have written. Raises DnsError."""
+    path = step.path
+    current = _read(path) if step.way == "rewrite" else _read_plain(path)
+    return current == step.ours
 
 
 # --- give it back ---

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from ktnet.errors import RemoteProtocolError
 from ktnet.host.fields import Fields, parse_object
-from ktnet.host.plan import MAX_ROUTES, ResolverPlan
+from ktnet.host.plan import MAX_ROUTES
 from ktnet.host.requests import LINK_NAME, MAX_LINK_NAME, parse_resolver, resolver_to_json
+from ktnet.host.resolver_plan import ResolverPlan
 
 VERSION = 1
 MAX_RECORD_BYTES = 256 * 1024
@@ -79,12 +80,20 @@ class ResolverStep:
         return self.path.with_name(self.path.name + ".ktnet-new")
 
 
+@dataclass(frozen=True)
+class ResolvedStep:
+    """systemd-resolved is told of the TUN `name`."""
+
+    name: str
+    alias: str
+
+
 def backup_of(path: Path) -> Path:
     """The name under which the former file waits; a person who has to mend by hand finds it."""
     return path.with_name(path.name + ".before-ktnet")
 
 
-Step = LinkStep | RoutesStep | ResolverStep
+Step = LinkStep | RoutesStep | ResolverStep | ResolvedStep
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,8 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     match step:
         case LinkStep(name, alias):
             return {"step": "link", "name": name, "alias": alias}
+        case ResolvedStep(name, alias):
+            return {"step": "resolved", "name": name, "alias": alias}
         case RoutesStep(name, alias, networks):
             routes = [str(network) for network in networks]
             return {"step": "routes", "name": name, "alias": alias, "networks": routes}
@@ -148,6 +159,10 @@ def _parse_step(fields: Fields) -> Step:
     step: Step
     if kind == "link":
         step = LinkStep(fields.text("name", MAX_LINK_NAME, LINK_NAME), fields.text("alias", 100))
+    elif kind == "resolved":
+        step = ResolvedStep(
+            fields.text("name", MAX_LINK_NAME, LINK_NAME), fields.text("alias", 100)
+        )
     elif kind == "routes":
         step = RoutesStep(
             fields.text("name", MAX_LINK_NAME, LINK_NAME),

@@ -10,9 +10,9 @@ and then one probe through TUN and tunnel; only after that routes and resolver a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from ktnet.capture.engine import Capture, open_capture
@@ -20,7 +20,6 @@ from ktnet.capture.probe import PROBE_PORT, probe
 from ktnet.cluster.cidrs import ClusterRanges, api_server_addresses, find_cluster_ranges
 from ktnet.cluster.services import ServiceIndex, open_service_index
 from ktnet.cluster.session import RunningPod
-from ktnet.dns.policy import Policy, build_policy
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
 from ktnet.host.channel import Started
@@ -28,6 +27,13 @@ from ktnet.host.client import Host, open_host
 from ktnet.host.linkwatch import run_link_watch
 from ktnet.host.plan import HELD, HostFacts, HostPlan, plan_host
 from ktnet.session.cluster import open_cluster
+from ktnet.session.names import (
+    Names,
+    build_routing,
+    build_search,
+    decide_names,
+    parse_nameservers,
+)
 from ktnet.session.options import ConnectOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
@@ -46,14 +52,18 @@ class Session:
     host: Host
     tunnel: Tunnel
     capture: Capture
-    names: Proxy
-    plan: HostPlan
+    proxy: Proxy
+    names: Names
     plan_anew: Callable[[], Awaitable[HostPlan]]
+
+    @property
+    def plan(self) -> HostPlan:
+        """What of this machine is changed now."""
+        return self.names.plan
 
     async def leave_way_free(self, _: RunningPod) -> None:
         """Keep the way to the shadow outside the routes, though its pod be another one."""
-        self.plan = await self.plan_anew()
-        await self.host.capture(self.plan)
+        await self.names.use_routes((await self.plan_anew()).routes)
 
     async def watch(self) -> None:
         """Waits until a part is lost; raises what became of it."""
@@ -61,6 +71,7 @@ class Session:
             tasks.create_task(self.host.run_watch(), name="watch the helper")
             tasks.create_task(run_link_watch(self.plan.link.name), name="watch the link")
             tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
+            tasks.create_task(self.names.run(), name="names")
             await self.tunnel.watch()
 
     def describe_end(self) -> str:
@@ -76,13 +87,14 @@ class Session:
             "link": self.plan.link.name,
             "routes": [str(network) for network in self.plan.routes],
             "flows": asdict(self.capture.counters),
-            "dns": asdict(self.names.counters),
+            **self.names.describe(),
+            "dns": asdict(self.proxy.counters),
         }
 
     async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
         """How this machine's names are decided and answered, for `ktnet dns`."""
         resolver = self.plan.resolver
-        tries = await self.names.explain(name, qtype, resolver.search if resolver else ())
+        tries = await self.proxy.explain(name, qtype, resolver.search if resolver else ())
         return {"tries": [{**asdict(each), "answer": each.answer.hex()} for each in tries]}
 
 
@@ -117,7 +129,7 @@ async def open_session(
 
         ranges = await finding_ranges
         facts = await host.facts()
-        plan = await build_plan(options, tunnel, ranges, facts)
+        plan = await build_plan(options, tunnel, services, ranges, facts)
         for text in (
             *found.mended,
             *facts.mended,
@@ -127,15 +139,19 @@ async def open_session(
         ):
             if text:
                 report.note(text)
-        capture, names = await enter_capture(parts, options, host, tunnel, services, facts, plan)
+        capture, proxy = await enter_capture(parts, options, host, tunnel, services, facts, plan)
+        names = Names(
+            *(options, cluster.namespace, host, services, proxy, report),
+            plan=plan,
+            fact=facts.resolver,
+        )
+        # Undone before the parts that it points to go, and by the helper where we are killed.
+        parts.push_async_callback(host.release)
+        await names.apply()
         report.step("capture", f"{', '.join(map(str, plan.routes))} into {plan.link.name}")
         session = Session(
-            host,
-            tunnel,
-            capture,
-            names,
-            plan,
-            lambda: build_plan(options, tunnel, ranges, facts),
+            *(host, tunnel, capture, proxy, names),
+            lambda: build_plan(options, tunnel, services, ranges, facts),
         )
         tunnel.keeper.on_return.append(names.flush)
         if spec.via == "direct":
@@ -152,30 +168,31 @@ async def enter_capture(
     facts: HostFacts,
     plan: HostPlan,
 ) -> tuple[Capture, Proxy]:
-    """Puts the TUN and the DNS proxy before the tunnel, tries them, and changes the host."""
+    """Puts the TUN and the DNS proxy before the tunnel, and tries them."""
     opened = await host.open_link(plan)
     probed = (str(plan.link.peer), PROBE_PORT)
     capture = await parts.enter_async_context(
         open_capture(opened.tun_fd, tunnel, local_targets={probed: (PROBE_HOST, PROBE_PORT)})
     )
-    names = await parts.enter_async_context(
+    proxy = await parts.enter_async_context(
         open_proxy(
             opened.dns_udp,
             opened.dns_tcp,
-            decide_names(options, services, facts, plan),
+            decide_names(options, services, facts.resolver, plan),
             tunnel.ask,
-            parse_nameservers(facts),
+            parse_nameservers(facts.resolver),
         )
     )
     await probe(probed[0], PROBE_TIMEOUT_S)
-    # Undone before the parts that it points to go, and by the helper where we are killed.
-    parts.push_async_callback(host.release)
-    await host.capture(plan)
-    return capture, names
+    return capture, proxy
 
 
 async def build_plan(
-    options: ConnectOptions, tunnel: Tunnel, ranges: ClusterRanges, facts: HostFacts
+    options: ConnectOptions,
+    tunnel: Tunnel,
+    services: ServiceIndex,
+    ranges: ClusterRanges,
+    facts: HostFacts,
 ) -> HostPlan:
     """What of this host's network shall change. The tunnel's own path is never captured."""
     excluded: list[IPv4Network | IPv4Address] = [
@@ -184,35 +201,13 @@ async def build_plan(
     ]
     if tunnel.shadow.spec.via == "direct":
         excluded.append(IPv4Address(tunnel.shadow.pod.ip))
-    domain = options.cluster_domain
+    namespace = tunnel.cluster.namespace
     return plan_host(
         facts,
         (*ranges.services, *ranges.pods),
         excluded,
-        # As in a pod of the namespace (https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/).
-        (f"{tunnel.cluster.namespace}.svc.{domain}", f"svc.{domain}", domain),
+        build_search(options, namespace),
+        routing=build_routing(options, namespace, services.namespaces),
+        mode=options.dns_mode,
         included=options.include,
-    )
-
-
-def parse_nameservers(facts: HostFacts) -> list[IPv4Address | IPv6Address]:
-    """The servers that the host asked before, those that are addresses."""
-    servers = []
-    for text in facts.resolver.nameservers:
-        with suppress(ValueError):
-            servers.append(ip_address(text))
-    return servers
-
-
-def decide_names(
-    options: ConnectOptions, services: ServiceIndex, facts: HostFacts, plan: HostPlan
-) -> Policy:
-    """Whose names are whose."""
-    return build_policy(
-        options.cluster_domain,
-        plan.routes,
-        services.find,
-        include=options.dns_include,
-        exclude=options.dns_exclude,
-        search=facts.resolver.search,
     )

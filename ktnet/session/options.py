@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Literal
 
+DnsMode = Literal["auto", "resolved", "resolvconf", "off"]
+"""What fits, systemd-resolved told, the resolver's file changed, or nothing changed."""
+
 
 @dataclass(frozen=True)
 class ClusterOptions:
@@ -45,3 +48,4 @@ class ConnectOptions:
     dns_exclude: tuple[str, ...] = ()
     helper: Literal["sudo", "none"] = "sudo"
     """How an ordinary user's client starts the host helper."""
+    dns_mode: DnsMode = "auto"

@@ -13,7 +13,8 @@ from test_host_undo import PODS, RESOLVERS, SEARCH, SERVICES, make_resolver
 
 from ktnet.host.door import Door
 from ktnet.host.netlink import open_netlink
-from ktnet.host.plan import LinkPlan, ResolverPlan
+from ktnet.host.plan import LinkPlan
+from ktnet.host.resolver_plan import ResolverPlan
 
 pytestmark = pytest.mark.lab
 

@@ -16,8 +16,6 @@ from ktnet.host.plan import (
     AddressFact,
     HostFacts,
     LinkPlan,
-    ResolverFact,
-    ResolverPlan,
     RouteFact,
 )
 from ktnet.host.replies import Done, build_reply, parse_reply
@@ -30,6 +28,7 @@ from ktnet.host.requests import (
     parse_request,
 )
 from ktnet.host.resolvconf import build_resolv_conf, parse_resolv_conf, without_ours
+from ktnet.host.resolver_plan import ResolverFact, ResolverPlan
 from ktnet.host.steps import (
     Former,
     LinkStep,

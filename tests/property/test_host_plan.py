@@ -10,12 +10,12 @@ from ktnet.host.plan import (
     TUN_RANGE,
     AddressFact,
     HostFacts,
-    ResolverFact,
     RouteFact,
     plan_host,
     subtract,
 )
 from ktnet.host.requests import CaptureRequest, OpenRequest, build_request, parse_request
+from ktnet.host.resolver_plan import ResolverFact
 
 BASE = int(IPv4Address("10.96.0.0"))
 

@@ -9,12 +9,11 @@ from ktnet.host.plan import (
     AddressFact,
     HostFacts,
     HostPlan,
-    ResolverFact,
     RouteFact,
-    merge_search,
     plan_host,
     subtract,
 )
+from ktnet.host.resolver_plan import ResolverFact, merge_search
 
 SERVICES = IPv4Network("10.96.0.0/16")
 PODS = IPv4Network("10.244.0.0/16")
@@ -175,7 +174,7 @@ def test_the_tun_goes_to_the_other_half_and_then_fails() -> None:
 
 
 def test_the_resolver_can_be_left_alone() -> None:
-    assert plan_host(facts(), [SERVICES], resolver=False).resolver is None
+    assert plan_host(facts(), [SERVICES], mode="off").resolver is None
 
 
 def test_search_domains_come_once() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ktnet.errors import Conflict, DnsError
-from ktnet.host.plan import ResolverPlan
 from ktnet.host.resolver import (
     mend_resolver,
     plan_resolver_step,
@@ -16,6 +15,7 @@ from ktnet.host.resolver import (
     survey_resolver,
     take_resolver,
 )
+from ktnet.host.resolver_plan import ResolverPlan
 from ktnet.host.steps import ResolverStep
 
 PLAN = ResolverPlan(IPv4Address("198.19.0.1"), ("cluster.local",))
