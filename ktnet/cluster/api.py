@@ -27,7 +27,7 @@ from ktnet.cluster.transport import (
     WebSocket,
     open_transport,
 )
-from ktnet.errors import ClusterUnreachable
+from ktnet.errors import ClusterUnreachable, Forbidden, NotFound
 
 Json = dict[str, Any]
 
@@ -61,6 +61,23 @@ class Api:
     def now(self) -> datetime:
         """The server's time, UTC (to about a second; ours before the first answer)."""
         return self._clock.read(time.time())
+
+    async def read_version(self) -> str:
+        """The server's, such as "v1.36.2"; anybody may ask who is known there."""
+        async with self._open("GET", "/version", {}) as response:
+            answer = _parse_object(await self._read(response, "get", "/version", None))
+        return str(answer.get("gitVersion") or "")
+
+    async def who_am_i(self) -> str:
+        """Our name there; empty where the server doesn't tell (before Kubernetes 1.28)."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            answer = await self.create("selfsubjectreviews", review)
+        except (Forbidden, NotFound):
+            return ""
+        status = answer.get("status")
+        info = status.get("userInfo") if isinstance(status, dict) else None
+        return str(info.get("username") or "") if isinstance(info, dict) else ""
 
     async def get(self, plural: str, name: str, *, namespace: str | None = None) -> Json:
         """One object."""

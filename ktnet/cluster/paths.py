@@ -24,6 +24,7 @@ _GROUPS = {
     "roles": "/apis/rbac.authorization.k8s.io/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "servicecidrs": "/apis/networking.k8s.io/v1",
+    "selfsubjectreviews": "/apis/authentication.k8s.io/v1",
     "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",
     "selfsubjectrulesreviews": "/apis/authorization.k8s.io/v1",
 }

@@ -1,0 +1,69 @@
+"""`ktnet check`: would a command work, and if not, why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Literal, cast, get_args
+
+import click
+
+from ktnet.cluster.rights import Command
+from ktnet.commands.options import cluster_options, shadow_options
+from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
+
+_MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", None)}
+
+
+@click.command()
+@click.argument("command", type=click.Choice(get_args(Command)), default="connect")
+@cluster_options
+@shadow_options
+@click.option("--deep", is_flag=True, help="Start the shadow too, and measure the tunnel.")
+@click.option(
+    "--mode",
+    type=click.Choice(["tun", "proxy"]),
+    default="tun",
+    show_default=True,
+    help="As of `ktnet connect`.",
+)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+def check(
+    command: str,
+    cluster: ClusterOptions,
+    shadow: ShadowOptions,
+    deep: bool,
+    mode: Literal["tun", "proxy"],
+    output: Literal["text", "json"],
+) -> None:
+    """Try everything that COMMAND (default: connect) will need, without changing anything.
+
+    ✓ as it should be, ! works with less, ✗ would fail, - can't be told. The exit code is 0 where
+    the command would work, else the one that it would end with.
+    """
+    import asyncio
+
+    from ktnet.session.checks.result import Check
+    from ktnet.session.checks.run import run_checks
+
+    found: list[Check] = []
+
+    async def run() -> None:
+        options = ConnectOptions(cluster=cluster, shadow=shadow)
+        needs_tun = command == "connect" and mode == "tun"
+        checks = run_checks(cast("Command", command), options, needs_tun=needs_tun, deep=deep)
+        async for each in checks:
+            found.append(each)
+            if output == "text":
+                show(each)
+
+    def show(each: Check) -> None:
+        mark, colour = _MARKS[each.result]
+        click.echo(f"{click.style(mark, fg=colour)} {each.name:<16} {each.detail}")
+        if each.hint:
+            click.echo(f"  {'':<16} → {each.hint}")
+
+    asyncio.run(run())
+    if output == "json":
+        click.echo(json.dumps({"checks": [each.describe() for each in found]}, indent=2))
+    sys.exit(next((each.exit_code for each in found if each.result == "fail"), 0))
