@@ -9,13 +9,14 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.14 python3.13 python
 	&& { echo "$$p"; break; }; done)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test soak lint lock clean system-packages
+.PHONY: help install demo test soak lint lock clean system-packages bench bench-quick
 
 help:
 	@echo "make install   .venv/ with .venv/bin/ktnet in it"
 	@echo "make demo      a lab cluster, a connection to it, each step shown, all undone"
 	@echo "make test      set-up, static checks and all tests (namespace tests as root only)"
 	@echo "make soak      the tests with their full counts"
+	@echo "make bench     ktnet beside ssh -L and sshuttle, to bench/results/ (bench-quick: 1 minute)"
 	@echo "make lint      format, lint, types and layers"
 	@echo "make lock      pin the dependencies anew"
 	@echo "make clean     remove what the others made"
@@ -49,6 +50,15 @@ test: $(VENV)/tested lint
 
 soak: $(VENV)/tested
 	@KTNET_SOAK=1 sh .ci/test
+
+bench: $(VENV)/installed system-packages
+	@$(BIN)/python -m pip install --quiet -e '.[bench]'
+	@sh .ci/system-packages openssh-client
+	@$(BIN)/python bench/run.py
+
+bench-quick: $(VENV)/installed system-packages
+	@sh .ci/system-packages openssh-client
+	@$(BIN)/python bench/run.py --quick
 
 lint: $(VENV)/tested
 	$(BIN)/ruff format --check --quiet

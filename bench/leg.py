@@ -8,17 +8,17 @@ Each round measures every path in turn; ratios are medians of the rounds' ratios
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from subprocess import DEVNULL
 
 from measures import MEASURES, Way
 from namespace import enter_new_namespace
-from peers import find_ssh, find_sshd
+from openssh import build_keys, descendants, open_forwards, open_sshd
+from peers import find_sshd
 from rounds import run_rounds, show, summarise
 
 from ktnet.link.keys import new_client_key
@@ -35,26 +35,32 @@ def main() -> None:
     parser.add_argument("--paths", default="")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    find_sshd()  # where there is still a network
-    enter_new_namespace()
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = start([PYTHON, "-m", "ktnet.lab.workloads.streams"], "listening", stderr=DEVNULL)
-        stack.callback(stop, server)
-        paths = [
-            Way("raw", "127.0.0.1", 0, {}),
-            stack.enter_context(open_ssh(directory)),
-            stack.enter_context(open_ktnet(directory)),
-        ]
-        if options.paths:
-            paths = [path for path in paths if path.name in options.paths.split(",")]
-        names = options.only.split(",") if options.only else list(MEASURES)
-        rounds = run_rounds(paths, names, options.rounds, options.seconds)
-    result = summarise(rounds, "ssh")
+    names = options.only.split(",") if options.only else list(MEASURES)
+    wanted = options.paths.split(",") if options.paths else []
+    result = run(options.rounds, options.seconds, names, wanted)
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         show(result)
+
+
+def run(rounds: int, seconds: float, names: list[str], wanted: Collection[str] = ()) -> dict:
+    """Medians and ratios. The calling process stays in a network namespace of its own."""
+    find_sshd()  # where there is still a network
+    enter_new_namespace()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        streams = [PYTHON, "-m", "ktnet.lab.workloads.streams"]
+        server = start(streams, "listening", stderr=DEVNULL)
+        stack.callback(stop, server)
+        ways = [
+            Way("raw", "127.0.0.1", 0, {}),
+            stack.enter_context(open_ssh(directory)),
+            stack.enter_context(open_ktnet(directory)),
+        ]
+        if wanted:
+            ways = [way for way in ways if way.name in wanted]
+        return summarise(run_rounds(ways, names, rounds, seconds), "ssh")
 
 
 def start(command: list[str], ready: str, **options) -> subprocess.Popen:
@@ -73,61 +79,15 @@ def stop(process: subprocess.Popen) -> None:
 
 @contextlib.contextmanager
 def open_ssh(directory: Path) -> Iterator[Way]:
-    """sshd as root without a log-in shell being used, and `ssh -L` to the three services."""
-    sshd, environment = find_sshd()
-    prepare_sshd(directory)
-    options = [
-        *("-p", "2200", "-o", f"HostKey={directory}/host", "-o", "ListenAddress=127.0.0.1"),
-        *("-o", f"AuthorizedKeysFile={directory}/client.pub", "-o", "StrictModes=no"),
-        *("-o", "PidFile=none", "-o", "UsePAM=no", "-o", "PermitRootLogin=yes"),
-        *("-o", "MaxSessions=1000"),
-    ]
-    server = subprocess.Popen(
-        [sshd, "-D", "-e", "-f", "/dev/null", *options],
-        env={**os.environ, **environment},
-        stderr=DEVNULL,
-    )
-    forwards = [f"-L127.0.0.1:{port + 1000}:127.0.0.1:{port}" for port in (ECHO, SOURCE, DISCARD)]
-    client = subprocess.Popen(
-        [
-            *(find_ssh(), "-F", "none", "-N", "-p", "2200", "-i", str(directory / "client")),
-            *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
-            *("-o", "LogLevel=ERROR", "-o", "ConnectionAttempts=20", "-c", CIPHER, *forwards),
-            "root@127.0.0.1",
-        ]
-    )
-    try:
+    """sshd, and `ssh -L` to the three services."""
+    build_keys(directory)
+    services = [ECHO, SOURCE, DISCARD]
+    with (
+        open_sshd(directory, "127.0.0.1") as server,
+        open_forwards(directory, "127.0.0.1", 1000, services) as client,
+    ):
         wait_for_port(ECHO + 1000)
-        yield Way("ssh", "127.0.0.1", 1000, {"client": [client.pid], "server": children(server)})
-    finally:
-        stop(client)
-        stop(server)
-
-
-CIPHER = "aes128-gcm@openssh.com"
-
-
-def prepare_sshd(directory: Path) -> None:
-    """Keys, and the user and directory that sshd separates its privileges with."""
-    for name in ("host", "client"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
-        subprocess.run(command, check=True)
-    users = Path("/etc/passwd").read_text()
-    if "\nsshd:" not in users:
-        mine = directory / "passwd"
-        mine.write_text(users + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n")
-        subprocess.run(["mount", "--bind", str(mine), "/etc/passwd"], check=True)
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
-    Path("/run/sshd").mkdir(mode=0o755)
-
-
-def children(process: subprocess.Popen) -> list[int]:
-    """A process and what descends from it."""
-    found = [process.pid]
-    for pid in found:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        found += [int(word) for word in text.split()]
-    return found
+        yield Way("ssh", "127.0.0.1", 1000, {"client": [client.pid], "server": descendants(server)})
 
 
 def wait_for_port(port: int) -> None:

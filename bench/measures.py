@@ -26,6 +26,8 @@ class Way:
     """What is to be added to the workload's ports."""
     pids: dict[str, list[int]]
     """Processes that carry the bytes, by the end that they are at."""
+    prefix: tuple[str, ...] = ()
+    """Of a command line: runs it where the way begins."""
 
 
 Figures = dict[str, float]
@@ -33,7 +35,9 @@ Figures = dict[str, float]
 
 def start_load(path: Way, measure: str, service: int, *options: object) -> subprocess.Popen:
     command = [sys.executable, str(LOAD), measure, path.host, str(service + path.port_shift)]
-    return subprocess.Popen([*command, *map(str, options)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*path.prefix, *command, *map(str, options)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def finish_load(process: subprocess.Popen) -> dict[str, float]:

@@ -11,9 +11,6 @@ from measures import MEASURES, Figures, Way
 Round = dict[str, dict[str, Figures]]
 """By measure and path."""
 
-RATES = {"mb_s", "per_s", "bulk_mb_s", "least_share"}
-"""Figures that are better when they are larger; of the others the smaller is the better."""
-
 NAMES = {
     "mb_s": "throughput_{measure}",
     "per_s": "connections_per_s",

@@ -1,0 +1,190 @@
+"""Whole ways into a lab cluster, side by side: `ktnet connect` and `forward`, by both dialling
+ways, `ssh -L`, sshuttle, and the raw veth path.
+
+    sudo .venv/bin/python bench/cluster.py [--rounds 3] [--seconds 1] [--only ...] [--paths ...]
+
+Each way has a laptop of its own. The peers' server is another laptop, which runs the same `streams`
+workload as the cluster, one veth pair and a bridge away: a hop less than to a pod.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from measures import MEASURES, Way
+from openssh import build_client_command, build_keys, open_forwards, open_sshd
+from peers import find_sshd, find_sshuttle
+from rounds import run_rounds, show, summarise
+
+from ktnet.lab import traffic
+from ktnet.lab.harness import KTNET, Lab, open_connection, open_lab
+
+ECHO, SOURCE, DISCARD = 7001, 7003, 7006
+SERVICES = [ECHO, SOURCE, DISCARD]
+LAPTOPS = {"server": 1, "ssh": 2, "tun": 3, "tun_pf": 4, "fwd": 5, "fwd_pf": 6, "sshuttle": 7}
+SERVER = "192.168.64.10"
+BEHIND = "10.77.0.1"
+"""An address of the peers' server that nobody has a route to: sshuttle's to bring there."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--paths", default="")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    wanted = options.paths.split(",") if options.paths else []
+    names = options.only.split(",") if options.only else list(MEASURES)
+    result = run(options.rounds, options.seconds, names, wanted)
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        show(result)
+
+
+def run(rounds: int, seconds: float, names: list[str], wanted: Collection[str] = ()) -> dict:
+    """Brings all up, measures, and takes all down: medians and ratios, with ready times."""
+    find_sshd()
+    find_sshuttle()
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        lab = stack.enter_context(open_lab(f"bench-{os.getpid()}", "--laptops", str(len(LAPTOPS))))
+        openers = build_openers(lab, directory, stack)
+        ways, ready_s, rss_mib = [], {}, {}
+        for name, opener in openers.items():
+            if wanted and name not in wanted:
+                continue
+            start_s = time.monotonic()
+            ways.append(stack.enter_context(opener))
+            ready_s[name] = time.monotonic() - start_s
+            rss_mib[name] = sum(map(read_rss_mib, ways[-1].pids.get("client", [])))
+        rounds_ = run_rounds(ways, names, rounds, seconds)
+    result = summarise(rounds_, "ssh")
+    if any(way.name == "sshuttle" for way in ways):
+        for name, ratio in summarise(rounds_, "sshuttle")["ratios"].items():
+            if name.startswith("throughput"):
+                result["ratios"][name] = ratio
+    return result | {"ready_s": ready_s, "rss_mib": rss_mib}
+
+
+def build_openers(
+    lab: Lab, directory: Path, stack: contextlib.ExitStack
+) -> dict[str, contextlib.AbstractContextManager]:
+    """Each way, not yet open."""
+    build_keys(directory)
+    server = prefix_of(lab, "server")
+    start(stack, [*server, sys.executable, "-m", "ktnet.lab.workloads.streams"])
+    subprocess.run([*server, "ip", "address", "add", f"{BEHIND}/32", "dev", "lo"], check=True)
+    stack.enter_context(open_sshd(directory, SERVER, server))
+    wait_for_port(lab, "server", SERVER, 2200)
+    return {
+        "raw": open_raw(lab),
+        "ssh": open_ssh(lab, directory),
+        "tun": open_tun(lab, "tun", "direct"),
+        "tun_pf": open_tun(lab, "tun_pf", "port-forward"),
+        "fwd": open_forward(lab, "fwd", "direct"),
+        "fwd_pf": open_forward(lab, "fwd_pf", "port-forward"),
+        "sshuttle": open_sshuttle(lab, directory),
+    }
+
+
+def prefix_of(lab: Lab, name: str) -> tuple[str, ...]:
+    return tuple(lab.exec(laptop=LAPTOPS[name]))
+
+
+def start(stack: contextlib.ExitStack, command: list[str]) -> subprocess.Popen:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
+
+
+def wait_for_port(lab: Lab, name: str, host: str, port: int, timeout_s: float = 20.0) -> None:
+    """Until something answers there, as seen from that laptop."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        outcome, _ = lab.call(traffic.try_connect, host, port, 2.0, laptop=LAPTOPS[name])
+        if outcome == "connected":
+            return
+    raise RuntimeError(f"{name}: nobody answers on {host}:{port}")
+
+
+@contextlib.contextmanager
+def open_raw(lab: Lab) -> Iterator[Way]:
+    yield Way("raw", SERVER, 0, {}, prefix_of(lab, "ssh"))
+
+
+@contextlib.contextmanager
+def open_ssh(lab: Lab, directory: Path) -> Iterator[Way]:
+    prefix = prefix_of(lab, "ssh")
+    with open_forwards(directory, SERVER, 1000, SERVICES, prefix) as client:
+        wait_for_port(lab, "ssh", "127.0.0.1", ECHO + 1000)
+        yield Way("ssh", "127.0.0.1", 1000, {"client": [client.pid]}, prefix)
+
+
+@contextlib.contextmanager
+def open_tun(lab: Lab, name: str, via: str) -> Iterator[Way]:
+    laptop = LAPTOPS[name]
+    with open_connection(lab, "--via", via, laptop=laptop, show=lambda _: None) as connection:
+        pids = {"client": [connection.pid]}
+        yield Way(name, "streams.demo", 0, pids, prefix_of(lab, name))
+
+
+@contextlib.contextmanager
+def open_forward(lab: Lab, name: str, via: str) -> Iterator[Way]:
+    prefix = prefix_of(lab, name)
+    ports = [f"{port + 1000}:{port}" for port in SERVICES]
+    process = subprocess.Popen(
+        [*prefix, *KTNET, "forward", "-n", "demo", "--via", via, "svc/streams", *ports],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_port(lab, name, "127.0.0.1", ECHO + 1000)
+        yield Way(name, "127.0.0.1", 1000, {"client": [process.pid]}, prefix)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def open_sshuttle(lab: Lab, directory: Path) -> Iterator[Way]:
+    prefix = prefix_of(lab, "sshuttle")
+    # It redirects what is routed, wherever to: so here to nobody.
+    route = ["ip", "route", "add", f"{BEHIND}/32", "via", "192.168.64.250"]
+    subprocess.run([*prefix, *route], check=True)
+    ssh = " ".join(build_client_command(directory))
+    process = subprocess.Popen(
+        [
+            *(*prefix, find_sshuttle(), "--method", "nft", "-e", ssh, "-r", f"root@{SERVER}"),
+            *(f"{BEHIND}/32", "--python", sys.executable),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for_port(lab, "sshuttle", BEHIND, ECHO)
+        yield Way("sshuttle", BEHIND, 0, {"client": [process.pid]}, prefix)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def read_rss_mib(pid: int) -> float:
+    """Resident memory (proc_pid_status(5))."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+if __name__ == "__main__":
+    main()

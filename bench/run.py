@@ -1,0 +1,123 @@
+"""Everything, or (--quick) what is checked in CI: ratios against those that are checked in.
+
+    sudo .venv/bin/python bench/run.py [--quick]
+
+Writes bench/results/bench.json, bench.md and plots; --quick writes quick.json only, and fails where
+a ratio is 15 % worse than in bench/expected.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cluster
+import leg
+from measures import MEASURES
+from peers import find_sshd
+from plots import draw
+from rounds import show
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+TOLERANCE = 0.15
+
+QUICK = ["up_1", "down_1", "round_trip", "connections", "round_trip_under_up"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    if options.quick:
+        return run_quick()
+    # In a process of its own, which leaves this network.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        alone = pool.apply(leg.run, (5, 0.8, list(MEASURES)))
+    whole = cluster.run(3, 0.8, list(MEASURES))
+    result = {
+        **describe_machine(),
+        "ratios": {**alone["ratios"], **{f"lab_{k}": v for k, v in whole["ratios"].items()}},
+        "leg": alone["medians"],
+        "lab": whole["medians"],
+        "ready_s": whole["ready_s"],
+        "rss_mib": whole["rss_mib"],
+    }
+    (RESULTS / "bench.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / "bench.md").write_text(build_markdown(result))
+    draw(result, RESULTS)
+    show(alone)
+    show(whole)
+    return 0
+
+
+def run_quick() -> int:
+    """0: nothing has become 15 % worse."""
+    try:
+        find_sshd()
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"LEFT OUT: the benchmark, which needs OpenSSH's server: {error}", file=sys.stderr)
+        return 0
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(leg.run, (7, 0.5, QUICK, ["ssh", "ktnet"]))
+    result = {**describe_machine(), **found}
+    (RESULTS / "quick.json").write_text(json.dumps(result, indent=2) + "\n")
+    show(found)
+    failures = compare(found["ratios"], json.loads((HERE / "expected.json").read_text()))
+    for failure in failures:
+        print(f"WORSE: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def compare(found: dict[str, float], expected: dict[str, dict[str, float]]) -> list[str]:
+    """What is worse than expected: below "at_least", or above "at_most"."""
+    low = [
+        f"{name} is {found[name]:.2f}, expected {least:.2f} or more"
+        for name, least in expected["at_least"].items()
+        if found[name] < least * (1 - TOLERANCE)
+    ]
+    high = [
+        f"{name} is {found[name]:.2f}, expected {most:.2f} or less"
+        for name, most in expected["at_most"].items()
+        if found[name] > most * (1 + TOLERANCE)
+    ]
+    return low + high
+
+
+def describe_machine() -> dict:
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def build_markdown(result: dict) -> str:
+    """Tables of medians and ratios."""
+    machine = f"Linux {result['kernel']}, Python {result['python']}, {result['processors']} cores"
+    words = "Medians of interleaved rounds; only ratios within one run count."
+    lines = ["# Benchmarks", "", f"{result['when']}, {machine}. {words}"]
+    for title, part in (("The SSH leg alone", "leg"), ("A lab cluster", "lab")):
+        lines += ["", f"## {title}"]
+        for measure, by_path in result[part].items():
+            names = [name for name in next(iter(by_path.values())) if name != "count"]
+            lines += ["", f"### {measure}", "", f"| path | {' | '.join(names)} |"]
+            lines.append("|---" * (len(names) + 1) + "|")
+            for path, figures in by_path.items():
+                cells = (f"{figures[n]:.4g}" if n in figures else "" for n in names)
+                lines.append(f"| {path} | {' | '.join(cells)} |")
+    lines += ["", "## Ratios", "", "| name | ratio |", "|---|---|"]
+    lines += [f"| {name} | {ratio:.3f} |" for name, ratio in sorted(result["ratios"].items())]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
