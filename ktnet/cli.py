@@ -20,7 +20,7 @@ COMMANDS = {
     "forward": "Lead local ports to ports in the cluster.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
-    "check": "Try everything that a command will need, without changing anything.",
+    "check": "Say whether a command would work, and if not, why.",
     "recover": "Put back what an exchange has changed in the cluster.",
     "clean": "Undo what sessions left behind that were killed.",
     "dns": "Show how a name is decided and answered.",

@@ -23,20 +23,20 @@ MANAGED = {"app.kubernetes.io/managed-by": "ktnet"}
 _PLURALS = ("deployments", "statefulsets", "services")
 
 
-async def list_taken(api: Api, namespace: str) -> list[Taken]:
-    """Every object of the namespace that bears our annotation, of the kinds that may be read.
+async def list_taken(api: Api, namespace: str | None) -> list[Taken]:
+    """Every object that bears our annotation, of the kinds that may be read; None: everywhere.
 
     One that we don't understand is passed over, for people to decide.
     """
     return [each async for each in _list_taken(api, namespace)]
 
 
-async def _list_taken(api: Api, namespace: str) -> AsyncIterator[Taken]:
+async def _list_taken(api: Api, namespace: str | None) -> AsyncIterator[Taken]:
     for plural in _PLURALS:
         try:
             listing = await api.list_all(plural, namespace=namespace)
         except Forbidden as error:
-            log.info("%s of namespace %s are not looked through: %s", plural, namespace, error)
+            log.info("%s are not looked through: %s", plural, error)
             continue
         for obj in listing["items"]:
             try:

@@ -6,18 +6,30 @@ from typing import Any
 
 import click
 
+from ktnet.commands.options import cluster_options
+from ktnet.session.options import ClusterOptions
+
+CLUSTER_TIME_S = 5.0
+"""For the cluster's side: `status` is asked most when something is broken."""
+
 
 @click.command()
+@cluster_options
+@click.option("-A", "--all-namespaces", is_flag=True, help="Of the cluster, all namespaces.")
+@click.option("--local", is_flag=True, help="Only this machine's; no cluster is asked.")
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "json"]),
+    type=click.Choice(["table", "wide", "json"]),
     default="table",
     show_default=True,
     help="How to print it.",
 )
-def status(output: str) -> None:
-    """Show the sessions of this machine."""
+def status(cluster: ClusterOptions, all_namespaces: bool, local: bool, output: str) -> None:
+    """Show the sessions of this machine, and of all users in the namespace.
+
+    Those of the cluster are known by their Leases: alive where their holders are there.
+    """
     import json
 
     from ktnet.commands.leftovers import mend_leftovers
@@ -27,19 +39,65 @@ def status(output: str) -> None:
     mend_leftovers()
     step_down()  # a user's sessions are registered as the user's
     sessions = list_sessions()
+    others, error = ([], "") if local else ask_cluster(cluster, everywhere=all_namespaces)
     if output == "json":
-        click.echo(json.dumps({"sessions": sessions}, indent=2))
+        told = {"sessions": sessions, "cluster": others}
+        click.echo(json.dumps(told | ({"cluster_error": error} if error else {}), indent=2))
         return
-    if not sessions:
-        click.echo("no sessions")
-        return
-    columns = ("pid", "command", "namespace", "state", "since", "context")
-    rows = [columns, *(tuple(str(s.get(c, "")) for c in columns) for s in sessions)]
+    show_sessions(sessions, wide=output == "wide")
+    if error:
+        click.echo(f"the cluster's side is not known: {error}")
+    elif others:
+        click.echo("\nin the cluster:")
+        columns = ("namespace", "name", "command", "holder", "since", "state", "holds")
+        show_table(columns, [build_row(each) for each in others])
+
+
+def ask_cluster(cluster: ClusterOptions, *, everywhere: bool) -> tuple[list[dict[str, Any]], str]:
+    """The sessions that the cluster knows, and what stood in the way of knowing them."""
+    import asyncio
+    from dataclasses import asdict
+
+    from ktnet.errors import KtnetError
+    from ktnet.session.leftovers import list_all_sessions
+
+    async def ask() -> list[dict[str, Any]]:
+        async with asyncio.timeout(CLUSTER_TIME_S):
+            return [asdict(v) for v in await list_all_sessions(cluster, everywhere=everywhere)]
+
+    try:
+        return asyncio.run(ask()), ""
+    except KtnetError as error:
+        return [], error.message
+    except TimeoutError:
+        return [], f"the API server took more than {CLUSTER_TIME_S:.0f} s"
+
+
+def build_row(view: dict[str, Any]) -> dict[str, str]:
+    """For people."""
+    from ktnet.cluster.holding import describe_silence
+
+    state = "alive" if view["alive"] else f"dead, silent for {describe_silence(view['silent_s'])}"
+    return {**view, "state": state, "holds": ", ".join(view["holds"])}
+
+
+def show_table(columns: tuple[str, ...], records: list[dict[str, Any]]) -> None:
+    """Left-aligned, as wide as its cells."""
+    rows = [columns, *(tuple(str(record.get(c, "")) for c in columns) for record in records)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
     for row in rows:
         click.echo(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
+
+
+def show_sessions(sessions: list[dict[str, Any]], *, wide: bool) -> None:
+    """This machine's."""
+    if not sessions:
+        click.echo("no sessions")
+        return
+    columns = ("pid", "command", "namespace", "state", "since", "context")
+    show_table((*columns, "session", "pod", "via", "ssh") if wide else columns, sessions)
     for session in sessions:
         if "tunnel" in session:
             click.echo(f"pid {session['pid']} tunnel: {describe_tunnel(session['tunnel'])}")

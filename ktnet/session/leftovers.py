@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ktnet.cluster import leftovers
 from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.holding import describe_silence, find_holder
+from ktnet.cluster.sessions import SessionView, list_sessions
 from ktnet.cluster.workload import KINDS
 from ktnet.errors import Forbidden, KtnetError, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
@@ -71,6 +72,12 @@ async def clean(options: ClusterOptions, *, all_users: bool, dry_run: bool, tell
             else:
                 await leftovers.remove(cluster.api, cluster.namespace, each, tell)
         return len(found)
+
+
+async def list_all_sessions(options: ClusterOptions, *, everywhere: bool) -> list[SessionView]:
+    """Whose sessions there are, of all users: in the namespace, or in all of them."""
+    async with open_cluster(options) as cluster:
+        return await list_sessions(cluster.api, None if everywhere else cluster.namespace)
 
 
 async def tidy(cluster: Cluster, report: Report) -> None:

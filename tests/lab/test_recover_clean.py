@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -133,3 +134,25 @@ def test_a_killed_client_is_cleaned_up_after_by_the_next_command(lab: Lab) -> No
     assert f"removed session {session}" in done.stdout
     assert differences(census, lab.census(), *HOST_STATE) == []
     assert session not in [each["metadata"]["name"] for each in ask(lab, "GET", LEASES)["items"]]
+
+
+def test_status_shows_everybodys_sessions(lab: Lab) -> None:
+    before = take(lab, "session-e", OTHER, silent_s=0)
+    try:
+        with open_ready_client(lab) as client:
+            told = json.loads(lab.run(*KTNET, "status", "-n", "demo", "-o", "json"))
+            (mine,) = told["sessions"]
+            by_name = {each["name"]: each for each in told["cluster"]}
+            assert by_name[mine["session"]]["alive"]
+            theirs = by_name["session-e"]
+            assert (theirs["holder"], theirs["alive"]) == (OTHER, True)
+            assert theirs["holds"] == ["deployment/tomcat"]
+            text = lab.run(*KTNET, "status", "-A", "-o", "wide")
+            assert "deployment/tomcat" in text
+            assert mine["pod"] in text
+            assert "cluster" not in lab.run(*KTNET, "status", "--local").splitlines()
+            client.end()
+    finally:
+        assert ktnet(lab, "recover", "tomcat", "--force").returncode == 0
+        ask(lab, "DELETE", f"{LEASES}/session-e")
+    assert ask(lab, "GET", TOMCAT)["spec"] == before

@@ -1,0 +1,77 @@
+"""Whose sessions there are in a namespace, or in all of them, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ktnet.cluster.api import Api
+from ktnet.cluster.cleaning import Taken
+from ktnet.cluster.holding import parse_holding
+from ktnet.cluster.leftovers import MANAGED, list_taken
+
+Json = dict[str, Any]
+
+COMMAND_LABEL = "ktnet.dev/command"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """One session, as the cluster knows it."""
+
+    namespace: str
+    name: str
+    command: str
+    holder: str
+    """user@host."""
+    since: str
+    """RFC 3339; empty where nothing says it."""
+    alive: bool
+    """By its Lease and the API server's clock."""
+    silent_s: float
+    """Since its last sign of life."""
+    holds: tuple[str, ...]
+    """What it has taken: "deployment/tomcat"."""
+
+
+async def list_sessions(api: Api, namespace: str | None) -> list[SessionView]:
+    """Of a namespace, or (None) of all of them. Raises Forbidden where Leases can't be listed."""
+    leases = await api.list_all("leases", namespace=namespace, labels=MANAGED)
+    taken = await list_taken(api, namespace)
+    return build_views(leases["items"], taken, api.now())
+
+
+def build_views(leases: Iterable[Json], taken: Iterable[Taken], now: datetime) -> list[SessionView]:
+    """Sorted by namespace and name; a record whose Lease is gone makes a dead session."""
+    held: dict[tuple[str, str], list[Taken]] = {}
+    for each in taken:
+        key = (each.subject.obj["metadata"].get("namespace", ""), each.record.session)
+        held.setdefault(key, []).append(each)
+    views = []
+    for lease in leases:
+        metadata, spec = lease["metadata"], lease.get("spec") or {}
+        key = (metadata.get("namespace", ""), metadata["name"])
+        holding = parse_holding(lease, now)
+        views.append(
+            SessionView(
+                namespace=key[0],
+                name=key[1],
+                command=(metadata.get("labels") or {}).get(COMMAND_LABEL, ""),
+                holder=str(spec.get("holderIdentity") or ""),
+                since=str(spec.get("acquireTime") or "").partition(".")[0],
+                alive=holding.is_live,
+                silent_s=round(holding.silent_s, 1),
+                holds=tuple(each.subject.title for each in held.pop(key, [])),
+            )
+        )
+    for (namespace, session), those in held.items():
+        record = those[0].record
+        titles = tuple(each.subject.title for each in those)
+        views.append(
+            SessionView(
+                namespace, session, "exchange", record.holder, record.since, False, 0.0, titles
+            )
+        )
+    return sorted(views, key=lambda view: (view.namespace, view.name))
