@@ -24,7 +24,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from ktnet.shadow.router.destinations import Origin
+from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.listener import Expected, open_router_port
 from ktnet.shadow.router.table import Table
 from ktnet.tasks import open_tasks

@@ -10,18 +10,19 @@ import asyncio
 import getpass
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncssh
 
 from ktnet.errors import DnsError, RemoteProtocolError, TunnelError
 from ktnet.link.carrier import Connector, Dialled
 from ktnet.link.failures import build_login_error, build_loss
+from ktnet.link.inbound import InboundListener, Target, open_inbound_listener
 from ktnet.link.keys import ClientKey
 from ktnet.link.names import Names
-from ktnet.link.openings import ChannelOpening, DeadOpening
 from ktnet.link.probe import Probe
 from ktnet.stream.carrier import Carrier
+from ktnet.stream.openings import ChannelOpening, DeadOpening
 from ktnet.wire.channel import Surroundings, Traffic
 from ktnet.wire.flow import Opening, Receiver
 from ktnet.wire.release import parse_greeting
@@ -87,8 +88,39 @@ class Link:
         opening = ChannelOpening(
             self._connection, self._carrier, self._windows, receiver, self._surroundings
         )
-        self._group.create_task(opening.run(host, port, origin))
+        self._group.create_task(
+            opening.run(lambda channel, take: channel.connect(take, host, port, *origin))
+        )
         return opening
+
+    def listen(self, port: int, target: Target) -> AbstractAsyncContextManager[InboundListener]:
+        """Have the shadow listen on this port of its pod, and connect what comes to `target`.
+
+        `target` is (host, port), as seen from here. TunnelError where the shadow won't listen, or
+        the connection is down.
+        """
+        return open_inbound_listener(
+            self._connection, self._carrier, self._windows, self._surroundings, port, target
+        )
+
+    async def prove(self, listener: InboundListener, address: str, timeout_s: float) -> None:
+        """Have the shadow connect to the listener by the pod's own address, and see it come here.
+
+        The application behind it doesn't notice. TunnelError where it doesn't come in time.
+        """
+        probe = Probe()
+        with listener.expect_probe(address):
+            opening = self.open_tcp(address, listener.port, ("127.0.0.1", 0), probe)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await probe.measure()
+            except TimeoutError as error:
+                raise TunnelError(
+                    f"what connects to {address}:{listener.port} in the cluster does not get here"
+                ) from error
+            finally:
+                opening.cancel()
+                probe.close()
 
     async def ask(self, query: bytes, timeout_s: float = ANSWER_TIMEOUT_S) -> bytes:
         """Have the pod's resolver answer one DNS message; the answer is complete, never truncated.

@@ -5,17 +5,6 @@ from __future__ import annotations
 import asyncssh
 
 from ktnet.errors import HostKeyMismatch, KtnetError, RemoteProtocolError, TunnelError
-from ktnet.wire.flow import OpenFailure
-
-_OPEN_FAILURES = {failure.value: failure for failure in OpenFailure} | {
-    # RFC 4254 section 5.1, as servers other than ours use them. OpenSSH says "connect failed"
-    # for every cause.
-    1: OpenFailure.PROHIBITED,
-    2: OpenFailure.REFUSED,
-    3: OpenFailure.PROHIBITED,
-    4: OpenFailure.SHORTAGE,
-}
-
 
 _LOST_HINT = "connect again; where it breaks again, `kubectl get events` may say why"
 
@@ -59,9 +48,3 @@ def build_loss(error: Exception | None) -> TunnelError:
 
 def _describe(error: Exception) -> str:
     return str(error) if isinstance(error, asyncssh.Error) else repr(error)
-
-
-def build_open_failure(code: int) -> OpenFailure:
-    """What the reason code of SSH_MSG_CHANNEL_OPEN_FAILURE means for the flow."""
-    failure = _OPEN_FAILURES.get(code, OpenFailure.PROHIBITED)
-    return OpenFailure.PROHIBITED if failure is OpenFailure.TUNNEL_DOWN else failure

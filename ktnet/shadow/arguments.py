@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import asyncssh
 
-from ktnet.wire.shadow import SSH_PORT
+from ktnet.wire.shadow import HEALTH_PORT, SSH_PORT
+
+
+@dataclass(frozen=True)
+class ExposedPort:
+    """A port that a client may expose, and who serves it while none does."""
+
+    number: int
+    origin: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,10 @@ class Arguments:
     bind: str
     port: int
     idle_s: float
+    """math.inf: for ever."""
+    exposed: tuple[ExposedPort, ...] = ()
+    expose_bind: str = "127.0.0.1"
+    health_port: int = HEALTH_PORT
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
@@ -45,12 +58,46 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--idle",
         default=60.0,
-        type=_parse_seconds,
-        metavar="SECONDS",
+        type=_parse_idle,
+        metavar="SECONDS|never",
         help="end the session when nobody has been attached for so long (default: %(default)s)",
     )
+    parser.add_argument(
+        "--expose",
+        default=[],
+        action="append",
+        type=_parse_exposed,
+        metavar="PORT[=HOST:PORT]",
+        help="a port that a client may expose, and where its callers go while none does",
+    )
+    parser.add_argument(
+        "--expose-bind",
+        default="127.0.0.1",
+        type=_parse_address,
+        metavar="ADDRESS",
+        help="where those ports and the health port are (default: %(default)s)",
+    )
+    parser.add_argument("--health-port", default=HEALTH_PORT, type=_parse_port, metavar="PORT")
     found = parser.parse_args(argv)
-    return Arguments(found.authorized_key, found.bind, found.port, found.idle)
+    return Arguments(
+        found.authorized_key,
+        found.bind,
+        found.port,
+        found.idle,
+        tuple(found.expose),
+        found.expose_bind,
+        found.health_port,
+    )
+
+
+def _parse_exposed(text: str) -> ExposedPort:
+    number, has_origin, origin = text.partition("=")
+    if not has_origin:
+        return ExposedPort(_parse_port(number))
+    host, _, port = origin.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError("an origin is HOST:PORT")
+    return ExposedPort(_parse_port(number), (host, _parse_port(port)))
 
 
 def _parse_key(text: str) -> asyncssh.SSHKey:
@@ -78,6 +125,10 @@ def _parse_port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
         return int(text)
     raise argparse.ArgumentTypeError("a port is a number from 0 (any free one) to 65535")
+
+
+def _parse_idle(text: str) -> float:
+    return math.inf if text == "never" else _parse_seconds(text)
 
 
 def _parse_seconds(text: str) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ktnet.shadow.target import TargetFailed, build_failure, connect_to_any
 from ktnet.stream.socketflow import SocketFlow
+from ktnet.stream.target import TargetFailed, build_failure, connect_to_any
 from ktnet.wire.flow import Receiver
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import signal
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import asyncssh
 
-from ktnet.shadow.arguments import Arguments, parse_arguments
+from ktnet.shadow.arguments import Arguments, ExposedPort, parse_arguments
+from ktnet.shadow.destinations import Origin
 from ktnet.shadow.hostkey import build_public_key, new_host_key, run_repetition
+from ktnet.shadow.inbound import Exposable
 from ktnet.shadow.lifetime import EXIT_SESSION_OVER, EXIT_TERMINATED
 from ktnet.shadow.log import EventLog, take_over_logging, take_over_loop, write_to_stdout
 from ktnet.shadow.resolver import Resolver, parse_nameservers
@@ -21,6 +24,13 @@ from ktnet.wire.shadow import build_host_key_line
 
 DRAIN_TIMEOUT_S = 5.0
 """For flows to end by themselves after SIGTERM; a pod has 30 s where its spec says nothing."""
+
+ACCEPT_ON_S = 3.0
+"""How long callers may still come after SIGTERM: the nodes hear of it as we do, and each takes its
+time to send them elsewhere."""
+
+CALLERS_TIMEOUT_S = 20.0
+"""For callers to end by themselves; together within `ktnet.cluster.manifests`' grace."""
 
 EXIT_CANNOT_LISTEN = 1
 
@@ -57,16 +67,29 @@ async def run_shadow(arguments: Arguments, host_key: asyncssh.SSHKey, log: Event
 
     group = asyncio.TaskGroup()
     resolver = Resolver(parse_nameservers(_read_resolv_conf()))
-    shadow = Shadow(arguments.authorized_key, resolver, log, group)
+    shadow = Shadow(
+        arguments.authorized_key,
+        resolver,
+        log,
+        group,
+        exposables=tuple(_build_exposable(each, group) for each in arguments.exposed),
+        expose_bind=arguments.expose_bind,
+        health_port=arguments.health_port,
+    )
     async with open_server(shadow, host_key, arguments.bind, arguments.port) as acceptor, group:
         # In this order: whoever has read the host key may connect at once.
         log.host_key()
         log.event("listening", address=arguments.bind, port=acceptor.get_port())
+        shadow.inbound.start()
         repetition = group.create_task(run_repetition(log))
         idle = group.create_task(_end_when_idle(shadow, arguments.idle_s, finish))
         code = await end
         acceptor.close()
         log.event("session over" if code == EXIT_SESSION_OVER else "terminating")
+        if code == EXIT_TERMINATED:
+            await shadow.inbound.drain(ACCEPT_ON_S, CALLERS_TIMEOUT_S)
+        else:
+            await shadow.inbound.drain(0, 0)
         await shadow.drain(DRAIN_TIMEOUT_S)
         repetition.cancel()
         idle.cancel()
@@ -74,8 +97,14 @@ async def run_shadow(arguments: Arguments, host_key: asyncssh.SSHKey, log: Event
 
 
 async def _end_when_idle(shadow: Shadow, idle_s: float, finish: Callable[[int], None]) -> None:
-    await shadow.attendance.wait_idle(idle_s)
-    finish(EXIT_SESSION_OVER)
+    if idle_s != math.inf:
+        await shadow.attendance.wait_idle(idle_s)
+        finish(EXIT_SESSION_OVER)
+
+
+def _build_exposable(exposed: ExposedPort, tasks: asyncio.TaskGroup) -> Exposable:
+    origin = Origin(*exposed.origin, tasks) if exposed.origin is not None else None
+    return Exposable(exposed.number, origin)
 
 
 def _read_resolv_conf() -> str:

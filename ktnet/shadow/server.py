@@ -15,13 +15,15 @@ from typing import Any
 import asyncssh
 
 from ktnet.shadow.carrier import CARRIER, Admission, Listener
+from ktnet.shadow.inbound import Exposable, Inbound
+from ktnet.shadow.laptop import Laptop
 from ktnet.shadow.lifetime import Attendance
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.names import NameSession
 from ktnet.shadow.resolver import Resolver
-from ktnet.shadow.target import EchoReceiver, TargetFailed, open_target
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.relay import RelayReceiver
+from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
 from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
 from ktnet.wire.flow import OpenFailure
 from ktnet.wire.release import SSH_VERSION
@@ -52,6 +54,15 @@ class Shadow:
     flows: set[ChannelFlow] = field(default_factory=set)
     flow_ended: asyncio.Event = field(default_factory=asyncio.Event)
     draining: bool = False
+    exposables: tuple[Exposable, ...] = ()
+    expose_bind: str = "127.0.0.1"
+    health_port: int = 0
+    inbound: Inbound = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inbound = Inbound(
+            self.exposables, self.expose_bind, self.health_port, self.group, self.log
+        )
 
     async def drain(self, timeout_s: float) -> None:
         """Open no more flows, give those that are open some time to end, then disconnect."""
@@ -111,6 +122,14 @@ class ShadowServer(asyncssh.SSHServer):
         self._attached = True
         self._shadow.admission.unauthenticated -= 1
         self._shadow.attendance.arrive()
+        self._laptop = Laptop(
+            self._conn,
+            self._carrier,
+            self._shadow.windows,
+            self._surroundings,
+            self._shadow.group,
+        )
+        self._shadow.inbound.client_arrived()
         self._log.event("client attached", peer=self._peer[0])
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,6 +142,8 @@ class ShadowServer(asyncssh.SSHServer):
             self._log.event("connection without log-in ended", peer=self._peer[0], reason=exc)
             return
         self._shadow.attendance.leave()
+        if not self._shadow.attendance.attached:
+            self._shadow.inbound.clients_left()
         self._log.event(
             "client gone",
             reason=exc or "orderly",
@@ -140,6 +161,16 @@ class ShadowServer(asyncssh.SSHServer):
         """A session channel: for the DNS subsystem."""
         channel = self._conn.create_server_channel(encoding=None)
         return channel, NameSession(self._shadow.resolver, self._shadow.group, self._log)
+
+    # -- ports that the client exposes -------------------------------------------------------
+
+    def server_requested(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener | bool:
+        """Remote forwarding (RFC 4254 section 7.1), of the ports that the shadow was made for."""
+        try:
+            return self._shadow.inbound.claim(self._laptop, listen_host, listen_port)
+        except OSError as error:
+            self._log.event("not exposed", port=listen_port, reason=error)
+            return False
 
     # -- flows -----------------------------------------------------------------------------
 

@@ -7,5 +7,6 @@ Behind it asyncssh has the `outlet` for a transport; `internals` is the one plac
 private names. `carrier` chooses: where this asyncssh isn't the one that was expected, it does
 everything.
 
-`socketflow` makes a TCP socket a flow, `joining` makes one connection of two flows.
+`openings` open a channel for a flow, `target` dials what a flow is meant for. `socketflow` makes a
+TCP socket a flow, `joining` makes one connection of two flows.
 """

@@ -235,3 +235,9 @@ def has_peer(channel: Any) -> bool:
 def is_forced_off() -> bool:
     """Whether the user wants asyncssh's own path: should ours be in somebody's way."""
     return os.environ.get("KTNET_SSH_PATH", "") == "asyncssh"
+
+
+def set_next_window(listener: Any, window_bytes: int) -> None:
+    """The receive window (bytes) of the next channel that comes by a remote listener: asyncssh
+    gives all of them the same."""
+    listener._window = window_bytes

@@ -16,6 +16,10 @@ PROTOCOL_VERSION = 1
 SSH_PORT = 7022
 """Of the shadow's SSH server; far from the ports that users expose from the same pod."""
 
+HEALTH_PORT = 7023
+"""At the pod's address, of shadows that expose ports: takes connections while their callers get
+somewhere. So readiness is asked of the shadow, and the user's process is never knocked at."""
+
 SSH_USER = "ktnet"
 
 DNS_SUBSYSTEM = "ktnet-dns"

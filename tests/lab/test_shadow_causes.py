@@ -35,7 +35,7 @@ SCENARIO = """
 import asyncio, json, sys
 sys.path.insert(0, "tests/unit/link")
 from tunnel_ends import open_tunnel, open_flow
-import ktnet.shadow.target as target
+import ktnet.stream.target as target
 
 async def scenario():
     found = {}

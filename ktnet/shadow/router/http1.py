@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.bodies import Body, open_body
-from ktnet.shadow.router.destinations import LINGER_S, CallLater, Destination, Routes
 from ktnet.shadow.router.http1_upstream import Upstream
+from ktnet.shadow.router.routes import LINGER_S, CallLater, Routes
 from ktnet.stream.joining import Half, join
 from ktnet.wire.flow import Flow, OpenFailure, Opening
 from ktnet.wire.http1 import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.bodies import Body, open_body
-from ktnet.shadow.router.destinations import LINGER_S, CallLater, Destination
+from ktnet.shadow.router.routes import LINGER_S, CallLater
 from ktnet.stream.joining import Half
 from ktnet.wire.flow import Flow, OpenFailure, Opening
 from ktnet.wire.http1 import (

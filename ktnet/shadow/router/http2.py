@@ -16,10 +16,11 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 
-from ktnet.shadow.router.destinations import LINGER_S, CallLater, Destination, Routes
+from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.goaway import HIGHEST_STREAM, Goaway, build_goaway
 from ktnet.shadow.router.http2_end import End, Headers
 from ktnet.shadow.router.http2_upstream import Exchange, Upstream
+from ktnet.shadow.router.routes import LINGER_S, CallLater, Routes
 from ktnet.wire.flow import Flow, OpenFailure
 
 

@@ -18,7 +18,7 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 
-from ktnet.shadow.router.destinations import Destination
+from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.goaway import Goaway
 from ktnet.shadow.router.http2_end import End, Headers, Outlet
 from ktnet.wire.flow import Flow, OpenFailure, Opening

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from ktnet.shadow.router.destinations import Routes
 from ktnet.shadow.router.http1 import Http1Connection
 from ktnet.shadow.router.http2 import Http2Connection
+from ktnet.shadow.router.routes import Routes
 from ktnet.shadow.router.sniff import Spoken, sniff
 from ktnet.stream.joining import Passage
 from ktnet.stream.socketflow import SocketFlow

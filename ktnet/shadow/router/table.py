@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ktnet.shadow.router.destinations import Destination
+from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.marks import find_marked
 
 
 class Table:
-    """The routes of one port (a `ktnet.shadow.router.destinations.Routes`)."""
+    """The routes of one port (a `ktnet.shadow.router.routes.Routes`)."""
 
     def __init__(self, origin: Destination) -> None:
         self.origin = origin

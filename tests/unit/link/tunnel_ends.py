@@ -132,7 +132,7 @@ class Ends:
 
 
 @contextlib.asynccontextmanager
-async def open_shadow(servers=(), **resolver_options):
+async def open_shadow(servers=(), exposables=(), health_port=0, **resolver_options):
     """A shadow in this process, for one client key."""
     client_key, _ = new_client_key()
     host_key = new_host_key()
@@ -143,9 +143,12 @@ async def open_shadow(servers=(), **resolver_options):
         resolver=Resolver(servers, **resolver_options),
         log=EventLog("host key", lines.append),
         group=group,
+        exposables=exposables,
+        health_port=health_port,
     )
     async with open_server(shadow, host_key, "127.0.0.1", 0) as acceptor, group:
         yield Ends(shadow, acceptor.get_port(), client_key, build_public_key(host_key), lines)
+        await shadow.inbound.drain(0.0, 0.0)
         await shadow.drain(0.0)
 
 

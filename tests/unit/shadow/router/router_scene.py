@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from ktnet.shadow.router.destinations import Origin
+from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.listener import Expected, RouterPort, open_router_port
 from ktnet.shadow.router.table import Table
 from ktnet.tasks import open_tasks

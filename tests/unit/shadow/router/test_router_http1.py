@@ -6,7 +6,7 @@ import hashlib
 import pytest
 from router_scene import LIMIT_S, Server, open_scene, read_response
 
-from ktnet.shadow.router.destinations import Origin
+from ktnet.shadow.destinations import Origin
 from ktnet.tasks import open_tasks
 
 GET = b"GET / HTTP/1.1\r\nHost: tomcat\r\n\r\n"

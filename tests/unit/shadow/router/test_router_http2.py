@@ -10,7 +10,7 @@ import h2.events
 import pytest
 from router_scene import LIMIT_S
 
-from ktnet.shadow.router.destinations import Origin
+from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.goaway import build_goaway
 from ktnet.shadow.router.listener import Expected, open_router_port
 from ktnet.shadow.router.table import Table

@@ -1,20 +1,12 @@
-"""Where a request can go, as the protocols see it."""
+"""Where a connection that has come in can go: a laptop, or the original pods."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
 from ktnet.shadow.dialling import SocketOpening
 from ktnet.wire.flow import Flow, OpenFailure, Opening, Receiver
-
-CallLater = Callable[[float, Callable[[], object]], object]
-"""The event loop's."""
-
-LINGER_S = 5.0
-"""How long a connection that we have ended may take to be ended by its other side too: closing at
-once would send a reset if more came in, and a reset can overtake the last answer."""
 
 
 class Destination(Protocol):
@@ -22,15 +14,6 @@ class Destination(Protocol):
 
     def open(self, peer: tuple[str, int], receiver: Receiver) -> Opening:
         """A new connection to it on behalf of `peer` (address and port of the client)."""
-
-
-class Routes(Protocol):
-    """Who gets what, at this moment."""
-
-    origin: Destination
-
-    def choose(self, fields: list[tuple[bytes, bytes]]) -> Destination:
-        """Where a request with these header fields (names in lower case) goes."""
 
 
 class Origin:

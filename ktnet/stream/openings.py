@@ -1,29 +1,50 @@
-"""Opens flows: a `direct-tcpip` channel each (RFC 4254 section 7.2)."""
+"""Opens flows: an SSH channel each, `direct-tcpip` from the laptop's end and `forwarded-tcpip` from
+the shadow's (RFC 4254 section 7.2)."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import asyncssh
 
-from ktnet.link.failures import build_open_failure
 from ktnet.stream.carrier import Carrier
 from ktnet.wire.channel import ChannelFlow, Surroundings
 from ktnet.wire.flow import OpenFailure, Receiver
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
+
+Channel = asyncssh.SSHTCPChannel[bytes]
+Begin = Callable[[Channel, Callable[[], Any]], Awaitable[object]]
+"""Sends the request to open this channel; when it is open, its session comes from the factory."""
+
+_OPEN_FAILURES = {failure.value: failure for failure in OpenFailure} | {
+    # RFC 4254 section 5.1, as servers other than ours use them. OpenSSH says "connect failed"
+    # for every cause.
+    1: OpenFailure.PROHIBITED,
+    2: OpenFailure.REFUSED,
+    3: OpenFailure.PROHIBITED,
+    4: OpenFailure.SHORTAGE,
+}
+
+
+def build_open_failure(code: int) -> OpenFailure:
+    """What the reason code of SSH_MSG_CHANNEL_OPEN_FAILURE means for the flow."""
+    failure = _OPEN_FAILURES.get(code, OpenFailure.PROHIBITED)
+    return OpenFailure.PROHIBITED if failure is OpenFailure.TUNNEL_DOWN else failure
 
 
 class ChannelOpening:
     """A channel that is being opened, for one receiver (a `ktnet.wire.flow.Opening`).
 
     SSH can't take an open request back. Who gives up is told nothing more, but the request stays
-    until the shadow has answered it, and a channel that opens then is closed at once: asyncssh
+    until the other end has answered it, and a channel that opens then is closed at once: asyncssh
     would lose a channel whose opening task is cancelled.
     """
 
     def __init__(
         self,
-        connection: asyncssh.SSHClientConnection,
+        connection: asyncssh.SSHClientConnection | asyncssh.SSHServerConnection,
         carrier: Carrier,
         windows: WindowBudget,
         receiver: Receiver,
@@ -44,14 +65,20 @@ class ChannelOpening:
         self._cancelled = True
         self._flow.abandon()
 
-    async def run(self, host: str, port: int, origin: tuple[str, int]) -> None:
+    def give_up(self, failure: OpenFailure) -> None:
+        """Tell the receiver that it has failed, whatever is answered later."""
+        if not self._cancelled:
+            self._receiver.open_failed(failure)
+        self.cancel()
+
+    async def run(self, begin: Begin) -> None:
         """Open; the receiver is told how that went."""
         try:
-            channel: asyncssh.SSHTCPChannel[bytes] = self._connection.create_tcp_channel(
+            channel: Channel = self._connection.create_tcp_channel(
                 None, "strict", self._window_bytes, PACKET_BYTES
             )
             self._flow.watch(channel)
-            await channel.connect(self._take_flow, host, port, *origin)
+            await begin(channel, self._take_flow)
         except asyncssh.ChannelOpenError as error:
             if self._connection.is_closed():
                 self.fail(OpenFailure.TUNNEL_DOWN)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ktnet.shadow.target import TargetFailed, build_failure, open_target
+from ktnet.stream.target import TargetFailed, build_failure, open_target
 from ktnet.wire.flow import OpenFailure
 
 
