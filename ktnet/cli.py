@@ -24,6 +24,8 @@ COMMANDS = {
     "recover": "Put back what an exchange has changed in the cluster.",
     "clean": "Undo what sessions left behind that were killed.",
     "dns": "Show how a name is decided and answered.",
+    "config": "Defaults for options, by profile.",
+    "completion": "The script that makes a shell complete ktnet's words.",
     "lab": "A whole small cluster in network namespaces, to try ktnet on.",
     "version": "Show the version.",
 }
@@ -41,6 +43,8 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"ktnet.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        if not isinstance(command, click.Group):
+            _name_variables(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -48,18 +52,49 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _name_variables(command: click.Command) -> None:
+    """Each option that takes a value has a variable: --namespace is $KTNET_NAMESPACE as well."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.is_flag and not parameter.envvar:
+            longest = max(parameter.opts, key=len).removeprefix("--")
+            parameter.envvar = f"KTNET_{longest.upper().replace('-', '_')}"
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def ktnet() -> None:
+@click.option(
+    "--profile",
+    metavar="NAME",
+    envvar="KTNET_PROFILE",
+    help="Which profile of the configuration file (see ktnet config --help).",
+)
+@click.pass_context
+def ktnet(ctx: click.Context, profile: str | None) -> None:
     """Join this machine to a Kubernetes cluster's network.
 
     No cluster at hand? `ktnet lab up` makes one here, in network namespaces.
     """
+    from ktnet.commands.profiles import (  # noqa: PLC0415  `--help` must be quick
+        build_defaults,
+        find_config,
+        list_options,
+        read_profile,
+    )
+
+    path = find_config()
+    if profile is None and not path.exists():
+        return
+    group = ctx.command
+    assert isinstance(group, click.Group)  # noqa: S101  (narrows the type)
+    commands = ((name, group.get_command(ctx, name)) for name in COMMANDS if name != "lab")
+    options = list_options((name, each) for name, each in commands if each is not None)
+    ctx.obj = read_profile(path, profile, options)
+    ctx.default_map = build_defaults(ctx.obj, options)
 
 
 def main() -> NoReturn:
     """Entry point: runs the command and turns errors into one line, a hint and an exit code."""
     try:
-        ktnet(standalone_mode=False)
+        ktnet(standalone_mode=False, complete_var="_KTNET_COMPLETE")
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from ktnet.commands.names import complete_workloads
 from ktnet.commands.options import cluster_options
 from ktnet.session.options import ClusterOptions
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_workloads)
 @cluster_options
 @click.option("--force", is_flag=True, help="Also where whoever holds it is there.")
 def recover(name: str | None, cluster: ClusterOptions, force: bool) -> None:

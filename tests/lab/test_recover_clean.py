@@ -156,3 +156,18 @@ def test_status_shows_everybodys_sessions(lab: Lab) -> None:
         assert ktnet(lab, "recover", "tomcat", "--force").returncode == 0
         ask(lab, "DELETE", f"{LEASES}/session-e")
     assert ask(lab, "GET", TOMCAT)["spec"] == before
+
+
+def test_names_of_workloads_are_completed_live(lab: Lab) -> None:
+    def complete(words: str, word: int) -> list[str]:
+        environment = (
+            "env",
+            "_KTNET_COMPLETE=bash_complete",
+            f"COMP_WORDS={words}",
+            f"COMP_CWORD={word}",
+        )
+        return [line.partition(",")[2] for line in lab.run(*environment, *KTNET).split()]
+
+    assert complete("ktnet recover -n demo tom", 4) == ["tomcat"]
+    assert complete("ktnet recover -n demo deployment/w", 4) == ["deployment/web"]
+    assert complete("ktnet recover --kubeconfig /none tom", 4) == []
