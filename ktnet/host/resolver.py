@@ -145,7 +145,7 @@ def _overwrite(descriptor: int, content: bytes) -> None:
 
 def _hint(error: OSError) -> str:
     if error.errno == errno.EROFS:
-        return "the file system is read-only: mount the file or /etc writable"
+        return "the file system is read-only: mount it writable, or leave the file: --dns-mode off"
     if error.errno in (errno.EPERM, errno.EACCES):
         return "is it immutable? see lsattr, and undo with chattr -i"
     return ""

@@ -233,6 +233,64 @@ def test_both_families_at_once(lab: Lab, connection: Connection, sockets: int) -
         assert found == {(1, 1, (expected,)), (2, 28, ())}
 
 
+def ask_all_servers(name: str) -> dict[int, tuple[str, ...]]:
+    """As musl: A and AAAA, to all nameservers at once, from one socket; the first answer counts."""
+    lines = Path("/etc/resolv.conf").read_text().splitlines()
+    servers = [line.split()[1] for line in lines if line.startswith("nameserver")]
+    first: dict[int, tuple[str, ...]] = {}
+    with socket.socket(type=socket.SOCK_DGRAM) as asking:
+        asking.settimeout(5)
+        for server in servers:
+            asking.sendto(question(name, "A", 1), (server, 53))
+            asking.sendto(question(name, "AAAA", 2), (server, 53))
+        while len(first) < 2:
+            answer = DNSRecord.parse(asking.recv(4096))
+            assert answer.header.rcode == 0
+            first.setdefault(answer.q.qtype, tuple(str(each.rdata) for each in answer.rr))
+    return first
+
+
+def test_who_asks_all_servers_at_once_hears_no_other_ones(lab: Lab, connection: Connection) -> None:
+    office = len(list_names(lab, "office"))
+    expected = lab.census()["tomcat"]["clusterIP"]
+    assert lab.call(ask_all_servers, "tomcat.demo") == {1: (expected,), 28: ()}
+    assert list_names(lab, "office")[office:] == []
+    assert lab.call(ask_all_servers, "foo.io") == {1: ("203.0.113.20",), 28: ()}
+
+
+def scale(lab: Lab, name: str, replicas: int) -> None:
+    path = f"/apis/apps/v1/namespaces/demo/deployments/{name}"
+    api(lab, "PATCH", path, {"spec": {"replicas": replicas}})
+    deadline_s = time.monotonic() + 30
+    while api(lab, "GET", path)["status"].get("readyReplicas", 0) != replicas:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def test_a_headless_service_follows_the_scaling(lab: Lab, asker: str) -> None:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    spec = {"selector": {"app": "tomcat"}, "clusterIP": "None", "ports": ports}
+    for number in (1, 3):
+        # A name of its own each time: what was told of one is told to pods for 30 s too.
+        make_service(lab, f"headless{number}", **spec)
+        scale(lab, "tomcat", number)
+        selector = "/api/v1/namespaces/demo/pods?labelSelector=app%3Dtomcat"
+        pods = sorted(each["status"]["podIP"] for each in api(lab, "GET", selector)["items"])
+        assert len(pods) == number
+        name = f"headless{number}.demo"
+        deadline_s = time.monotonic() + 10
+        while addresses_of(lab.call(ask_proxy, question(name))) != pods:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+        (theirs,) = lab.call(
+            ask_asker, asker, [(question(f"{name}.svc.cluster.local", "SRV"), "udp")]
+        )
+        (ours,) = lab.call(ask_all, [(question(f"{name}.svc.cluster.local", "SRV"), "udp")])
+        assert describe(ours) == describe(theirs)
+        assert len(DNSRecord.parse(ours).rr) == number
+    scale(lab, "tomcat", 1)
+
+
 def wait_for_address(name: str, timeout_s: float) -> tuple[float, list[str]]:
     """Asks until there is an address: after how long, and which."""
     start_s = time.monotonic()

@@ -3,7 +3,7 @@
 from dnslib import CNAME, EDNS0, QTYPE, RR, SOA, SRV, A, DNSRecord
 
 from ktnet.dns.cache import Cache
-from ktnet.dns.lifetime import build_aged, parse_lifetime_s
+from ktnet.dns.lifetime import build_aged, build_capped, parse_lifetime_s
 from ktnet.dns.messages import Answer, parse_own_answer
 
 NAME = "tomcat.demo.svc.cluster.local"
@@ -125,3 +125,16 @@ def test_large_answers_make_room_too() -> None:
     assert cache.get(19, 0.0) is not None
     cache.clear()
     assert (len(cache), cache.size_bytes, cache.get(19, 0.0)) == (0, 0, None)
+
+
+def test_ttls_are_capped_and_those_of_denials_to_nothing() -> None:
+    def ttls(answer: Answer) -> list[int]:
+        message = DNSRecord.parse(build_capped(answer, 5))
+        return [each.ttl for each in (*message.rr, *message.auth) if each.rtype != QTYPE.OPT]
+
+    assert ttls(build(address(30), address(3))) == [5, 3]
+    for rcode in (0, 3):
+        assert ttls(build(rcode=rcode, authority=(soa(30, 30),))) == [0]
+    opt = EDNS0(udp_len=1232, flags="do")
+    capped = DNSRecord.parse(build_capped(build(address(30), additional=(opt,)), 5))
+    assert (capped.ar[0].edns_len, capped.ar[0].edns_do) == (1232, 1)
