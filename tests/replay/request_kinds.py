@@ -18,6 +18,13 @@ UNPROVEN: dict[tuple[str, str], str] = {
     ("list", "events"): f"{_REFERENCE}cluster-resources/event-v1/ (recorded as a Table only)",
     ("list", "nodes"): f"{_REFERENCE}cluster-resources/node-v1/ (recorded as a Table only)",
     ("list", "servicecidrs.networking.k8s.io"): "KEP-1880, Multiple Service CIDRs",
+    ("list", "horizontalpodautoscalers.autoscaling"): (
+        f"{_REFERENCE}workload-resources/horizontal-pod-autoscaler-v2/"
+    ),
+    ("list", "statefulsets.apps"): f"{_REFERENCE}workload-resources/stateful-set-v1/",
+    ("patch", "statefulsets.apps"): (
+        f"{_REFERENCE}workload-resources/stateful-set-v1/ (as of Deployments, which are recorded)"
+    ),
 }
 """(verb, resource) that no recording shows, and where Kubernetes says how it is answered."""
 
