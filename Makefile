@@ -70,7 +70,7 @@ lock: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/pip-compile $(PIP_COMPILE) -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile $(PIP_COMPILE) --extra test -c requirements.lock -o requirements-test.lock pyproject.toml
-	$(BIN)/pip-compile $(PIP_COMPILE) -c requirements.lock -o shadow-image/requirements.txt shadow-image/requirements.in
+	$(BIN)/pip-compile $(PIP_COMPILE) -c requirements.lock -o ktnet/shadow/requirements.txt ktnet/shadow/requirements.in
 
 PIP_COMPILE := --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options

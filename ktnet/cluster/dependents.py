@@ -40,6 +40,11 @@ class Dependents:
         self._owner: Json = {}
         self._dependents: list[Dependent] = []
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """(plural, name) of each that was made."""
+        return [(each.plural, each.name) for each in self._dependents]
+
     async def add(self, dependent: Dependent) -> None:
         """Make the object, owned by the session's Job, and keep it so."""
         await self._create(dependent)

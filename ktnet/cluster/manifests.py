@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ktnet.cluster.sideload.bundle import (
+    PARTS,
+    SITE,
+    Bundle,
+    list_part_names,
+    read_bootstrap,
+)
 from ktnet.wire.shadow import SSH_PORT
 
 Json = dict[str, Any]
@@ -32,8 +39,21 @@ _TTL_S = 10
 _GRACE_S = 5
 """The shadow needs no more to close its connections; the default of 30 would delay a drain."""
 
+_SITE_LIMIT = "128Mi"
+"""For code and packages, unpacked (20 MiB) and compiled; a quota may want a limit."""
+
 _NOBODY = 65534
 """User and group of the shadow: it needs no rights at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sideload:
+    """A shadow in a stock Python image, into which its code is brought."""
+
+    wheels: str | None = None
+    """The folder with what it depends on; None: pip's index."""
+    bundle: Bundle | None = None
+    """What is brought; put in by whoever has packed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,8 @@ class ShadowSpec:
     """The shadow ends itself after so long without a client."""
     timeout_s: float = 60
     """By then the shadow must run, or the session fails."""
+    sideload: Sideload | None = None
+    """None where the image has all that it takes."""
 
 
 def build_labels(session: str) -> dict[str, str]:
@@ -71,8 +93,13 @@ def build_labels(session: str) -> dict[str, str]:
     }
 
 
-def build_job(session: str, spec: ShadowSpec, name: str = "") -> Json:
-    """A Job whose one pod is the session's shadow; it is called as the session is, or `name`."""
+def build_job(
+    session: str, spec: ShadowSpec, name: str = "", *, is_suspended: bool = False
+) -> Json:
+    """A Job whose one pod is the session's shadow; it is called as the session is, or `name`.
+
+    Suspended, it makes its pod only when that is undone: it can own things that the pod needs.
+    """
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -86,6 +113,7 @@ def build_job(session: str, spec: ShadowSpec, name: str = "") -> Json:
             # No podFailurePolicy: with one, a lost pod is replaced only after its full end.
             "backoffLimit": _BACKOFF_LIMIT,
             "ttlSecondsAfterFinished": _TTL_S,
+            **({"suspend": True} if is_suspended else {}),
             "template": _build_pod_template(session, spec),
         },
     }
@@ -112,6 +140,8 @@ def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
         pod["serviceAccountName"] = spec.service_account
     if spec.node_selector:
         pod["nodeSelector"] = dict(spec.node_selector)
+    if spec.sideload is not None and spec.sideload.bundle is not None:
+        _add_sideload(pod, list_part_names(session, spec.sideload.bundle), spec.sideload.bundle)
     return {
         "metadata": {
             "labels": dict(spec.labels)
@@ -156,6 +186,23 @@ def _build_container(spec: ShadowSpec) -> Json:
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
         ]
     return container
+
+
+def _add_sideload(pod: Json, parts: list[str], bundle: Bundle) -> None:
+    """Volumes with the parts and for what comes out of them, and the program that does it."""
+    pod["volumes"] = [
+        {"name": "parts", "projected": {"sources": [{"configMap": {"name": n}} for n in parts]}},
+        {"name": "site", "emptyDir": {"sizeLimit": _SITE_LIMIT}},
+    ]
+    container = pod["containers"][0]
+    container["command"] = ["python3", "-I", "-B", "-c", read_bootstrap()]
+    container["args"] = [bundle.digest, bundle.soabi, *container["args"]]
+    container["volumeMounts"] = [
+        {"name": "parts", "mountPath": PARTS, "readOnly": True},
+        {"name": "site", "mountPath": SITE},
+    ]
+    # Its last line says why it refuses what it found.
+    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
 
 
 def _build_resources(spec: ShadowSpec) -> Json:

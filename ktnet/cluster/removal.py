@@ -22,10 +22,17 @@ _LATE_CREATE_S = 1.0
 
 
 async def delete_session(
-    api: Api, namespace: str, session: str, jobs: Iterable[str], *, is_sure: bool
+    api: Api,
+    namespace: str,
+    session: str,
+    jobs: Iterable[str],
+    *,
+    owned: Iterable[tuple[str, str]],
+    is_sure: bool,
 ) -> bool:
     """Delete the Jobs and wait until they and what they own are gone; whether they are.
 
+    `owned` are those of the session's objects that the Jobs are known to own, as (plural, name).
     `is_sure` says that the Jobs were made and that the API server has answered of late. Whatever
     stands in the way is only logged: the error that led here matters more, and the shadow ends by
     itself.
@@ -34,7 +41,10 @@ async def delete_session(
         async with asyncio.timeout(_DELETE_TIMEOUT_S if is_sure else _UNSURE_TIMEOUT_S):
             deleted = [await _delete_job(api, namespace, job, is_sure=is_sure) for job in jobs]
             if any(deleted):
-                await _wait_until_gone(api, namespace, session, jobs)
+                left = dict.fromkeys(
+                    [*(("jobs", job) for job in jobs), ("leases", session), *owned]
+                )
+                await _wait_until_gone(api, namespace, session, left)
     except TimeoutError:
         log.warning("session %s was not gone in time; what is left of it ends by itself", session)
     except KtnetError as error:
@@ -59,15 +69,19 @@ async def _delete_job(api: Api, namespace: str, job: str, *, is_sure: bool) -> b
             return True
 
 
-async def _wait_until_gone(api: Api, namespace: str, session: str, jobs: Iterable[str]) -> None:
+async def _wait_until_gone(
+    api: Api, namespace: str, session: str, objects: Iterable[tuple[str, str]]
+) -> None:
     delay_s = 0.03
-    while await _is_any_left(api, namespace, session, jobs):
+    while await _is_any_left(api, namespace, session, objects):
         await asyncio.sleep(delay_s)
         delay_s = min(2 * delay_s, 0.5)
 
 
-async def _is_any_left(api: Api, namespace: str, session: str, jobs: Iterable[str]) -> bool:
-    for plural, name in (*(("jobs", job) for job in jobs), ("leases", session)):
+async def _is_any_left(
+    api: Api, namespace: str, session: str, objects: Iterable[tuple[str, str]]
+) -> bool:
+    for plural, name in objects:
         try:
             await api.get(plural, name, namespace=namespace)
         except NotFound:

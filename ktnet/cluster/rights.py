@@ -57,6 +57,12 @@ _SHADOW = (
 _FORWARD = _rights("pods/portforward", "get", "create")
 """A WebSocket is a GET, and asks for both (seen on Kubernetes 1.36)."""
 
+_SIDELOAD = (
+    *_rights("jobs", "patch"),
+    *_rights("configmaps", "create", "get", "patch"),
+)
+"""To bring the shadow's code along."""
+
 _REQUIRED: dict[Command, tuple[Right, ...]] = {"connect": _SHADOW}
 
 _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
@@ -100,9 +106,12 @@ _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
 }
 
 
-def list_required(command: Command, *, port_forward: bool = True) -> tuple[Right, ...]:
+def list_required(
+    command: Command, *, port_forward: bool = True, sideload: bool = False
+) -> tuple[Right, ...]:
     """Without one of these the command fails, before it changes anything."""
-    return _REQUIRED[command] + (_FORWARD if port_forward else ())
+    required = _REQUIRED[command] + (_FORWARD if port_forward else ())
+    return required + (_SIDELOAD if sideload else ())
 
 
 def list_optional(command: Command) -> tuple[Optional, ...]:
@@ -166,6 +175,7 @@ def build_roles(command: Command) -> list[Json]:
     namespaced = [right for right in optional if not right.whole_cluster]
     return [
         _role("Role", f"ktnet-{command}", list_required(command)),
+        _role("Role", f"ktnet-{command}-sideload", _SIDELOAD),
         _role("Role", f"ktnet-{command}-optional", namespaced),
         _role(
             "ClusterRole",

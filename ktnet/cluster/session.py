@@ -29,6 +29,7 @@ from ktnet.cluster.manifests import ShadowSpec, build_job, build_labels, build_l
 from ktnet.cluster.podwatch import run_pod_watch
 from ktnet.cluster.portforward import open_forward
 from ktnet.cluster.removal import delete_session
+from ktnet.cluster.sideload.bundle import build_part, list_part_names
 from ktnet.cluster.startup import wait_for_pod
 from ktnet.cluster.verdict import RunningPod, find_end, is_job_lost, owner_uid_of, uid_of
 from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, ShadowFailed
@@ -85,6 +86,23 @@ class ShadowSession:
         await self._create_job()
         await self._settle()
 
+    async def bring_code(self) -> None:
+        """Bring what the pod needs beside its image, and let the Job make it."""
+        sideload = self.spec.sideload
+        if sideload is None or sideload.bundle is None:
+            return
+        names = list_part_names(self.name, sideload.bundle)
+        for name, part in zip(names, sideload.bundle.parts, strict=True):
+            build = partial(build_part, name, self.spec.namespace, build_labels(self.name), part)
+            await self.dependents.add(Dependent("configmaps", name, build))
+        await self._api.patch(
+            "jobs",
+            self._jobs[-1].name,
+            {"spec": {"suspend": False}},
+            kind="merge",
+            namespace=self.spec.namespace,
+        )
+
     async def start(self, on_progress: Callable[[str], None], timeout_s: float) -> None:
         """Wait until its pod runs and shows its key. Raises ShadowFailed where it can't."""
         await self._wait_for_pod(on_progress, timeout_s, self._is_ours)
@@ -129,6 +147,7 @@ class ShadowSession:
             self.spec.namespace,
             self.name,
             [job.name for job in self._jobs],
+            owned=self.dependents.names,
             is_sure=self._is_in_touch and bool(self._jobs) and bool(self._jobs[-1].uid),
         )
 
@@ -187,7 +206,9 @@ class ShadowSession:
             # Noted before it is made: at the end it has to be deleted, whatever the answer.
             self._jobs.append(_Job(self.name if number == 1 else f"{self.name}-{number}"))
         job = self._jobs[-1]
-        manifest = build_job(self.name, self.spec, job.name)
+        # Only the first one finds nothing of what its pod needs.
+        waits = self.spec.sideload is not None and len(self._jobs) == 1
+        manifest = build_job(self.name, self.spec, job.name, is_suspended=waits)
         try:
             with _admission():
                 made = await self._api.create("jobs", manifest, namespace=self.spec.namespace)
@@ -250,6 +271,7 @@ async def open_shadow_session(
         await session.create()
         with _admission():
             await session.dependents.add(_build_lease(api, spec, name))
+            await session.bring_code()
         await session.start(on_progress, spec.timeout_s)
         async with open_tasks() as tasks:
             tasks.create_task(run_heartbeat(api, spec.namespace, name), name=f"heartbeat {name}")

@@ -16,7 +16,8 @@ Json = dict[str, Any]
 
 _IMAGE_HINT = (
     "build the shadow image, push it where the cluster pulls from, and name it with --image or "
-    "KTNET_IMAGE"
+    "KTNET_IMAGE; or connect with --sideload, which takes any Python image (--image "
+    "python:3.12-slim, or a mirror's)"
 )
 _IMAGE_REASONS = frozenset(
     {

@@ -46,6 +46,18 @@ _SHADOW: tuple[Decorator, ...] = (
         help="Image of the shadow (default: ktnet-shadow:<this version>; or $KTNET_IMAGE).",
     ),
     click.option(
+        "--sideload",
+        is_flag=True,
+        help="Bring the shadow's code along, into a stock Python image (--image; default: "
+        "python:<this Python's version>-slim).",
+    ),
+    click.option(
+        "--sideload-wheels",
+        metavar="FOLDER",
+        type=click.Path(exists=True, file_okay=False),
+        help="With --sideload: where the wheels are, instead of in pip's index.",
+    ),
+    click.option(
         "--image-pull-secret",
         "image_pull_secrets",
         metavar="SECRET",

@@ -33,6 +33,8 @@ class ShadowOptions:
     via: Literal["port-forward", "direct"] = "port-forward"
     idle_s: int = 60
     timeout_s: float = 60
+    sideload: bool = False
+    sideload_wheels: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ktnet.cluster.manifests import Sideload
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_required
 from ktnet.cluster.session import ShadowSession, ShadowSpec, open_shadow_session
+from ktnet.cluster.sideload.packing import pack_sideload
+from ktnet.cluster.sideload.platforms import build_default_image
 from ktnet.link.keys import new_client_key
 from ktnet.session.cluster import Cluster
 from ktnet.session.keeper import Keeper, ServeLink
@@ -82,7 +85,8 @@ def build_spec(options: ShadowOptions, namespace: str) -> ShadowSpec:
     """The shadow that these options ask for; `open_tunnel` puts its key in."""
     return ShadowSpec(
         namespace=namespace,
-        image=options.image or f"ktnet-shadow:{VERSION}",
+        image=options.image
+        or (build_default_image() if options.sideload else f"ktnet-shadow:{VERSION}"),
         via=options.via,
         image_pull_secrets=options.image_pull_secrets,
         service_account=options.service_account,
@@ -92,6 +96,7 @@ def build_spec(options: ShadowOptions, namespace: str) -> ShadowSpec:
         resources=options.resources,
         idle_s=options.idle_s,
         timeout_s=options.timeout_s,
+        sideload=Sideload(options.sideload_wheels) if options.sideload else None,
     )
 
 
@@ -102,8 +107,13 @@ async def open_tunnel(cluster: Cluster, spec: ShadowSpec, report: Report) -> Asy
     Raises a KtnetError that says which part failed, everything undone. From then on `Tunnel.watch`
     has it come back whenever it breaks.
     """
-    needed = list_required("connect", port_forward=spec.via == "port-forward")
+    needed = list_required(
+        "connect", port_forward=spec.via == "port-forward", sideload=spec.sideload is not None
+    )
     await require_rights(cluster.api, cluster.namespace, needed)
+    if spec.sideload is not None:
+        report.waiting("packing code and wheels")
+        spec = await pack_sideload(cluster.api, spec, spec.sideload)
     await tidy(cluster, report)
     key, public_key = new_client_key()
     spec = replace(spec, authorized_key=public_key)

@@ -127,5 +127,6 @@ def test_unknown_image_is_said_at_once(lab: Lab) -> None:
     assert done.returncode == 6
     assert "ErrImagePull" in done.stderr or "ImagePullBackOff" in done.stderr
     assert "KTNET_IMAGE" in done.stderr
+    assert "--sideload" in done.stderr
     assert time.monotonic() - start_s < 10.0
     assert differences(before, lab.census(), HOST_STATE + OBJECTS) == []

@@ -81,6 +81,8 @@ def list_images() -> dict[str, Image]:
         "lab/streams:1": workload("streams"),
         "lab/udp-echo:1": workload("udp_echo"),
         "lab/python:1": Image((), ("python",), base),
+        # What a registry has under that name: no package is installed in it.
+        f"python:3.{sys.version_info.minor}-slim": Image((), ("python3",), base),
     }
 
 

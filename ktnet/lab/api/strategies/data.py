@@ -33,6 +33,8 @@ class ConfigMapStrategy(Strategy):
             for key in sorted(obj.get(field) or {}):
                 check_config_key(check, field, key)
         size = sum(len(value.encode()) for value in (obj.get("data") or {}).values())
+        binary = (obj.get("binaryData") or {}).values()
+        size += sum(_decoded_length("ConfigMap", value) for value in binary)
         if size > MOST_DATA_BYTES:
             check.too_long("", MOST_DATA_BYTES)
 
@@ -56,7 +58,7 @@ class SecretStrategy(Strategy):
         data = obj.get("data") or {}
         for key in sorted(data):
             check_config_key(check, "data", key)
-        if sum(_decoded_length(value) for value in data.values()) > MOST_DATA_BYTES:
+        if sum(_decoded_length("Secret", value) for value in data.values()) > MOST_DATA_BYTES:
             check.too_long("data", MOST_DATA_BYTES)
         for key in _NEEDED.get(obj["type"], ()):
             if key not in data:
@@ -82,10 +84,10 @@ def _check_frozen(check: FieldCheck, new: Obj, old: Obj) -> None:
             check.forbidden(field, "field is immutable when `immutable` is set")
 
 
-def _decoded_length(value: str) -> int:
+def _decoded_length(kind: str, value: str) -> int:
     try:
         return len(base64.b64decode(value, validate=True))
     except (binascii.Error, ValueError) as error:
         raise bad_request(
-            'Secret in version "v1" cannot be handled as a Secret: illegal base64 data'
+            f'{kind} in version "v1" cannot be handled as a {kind}: illegal base64 data'
         ) from error
