@@ -259,7 +259,7 @@ def test_an_owner_that_never_was_is_an_owner_gone() -> None:
     async def scenario(cluster: Cluster) -> None:
         ghost = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "g", "uid": "none"}}
         cluster.create("secrets", owned_by(ghost, "Secret", "lost"))
-        await cluster.until(lambda: "lost" not in cluster.names("secrets"), within_s=0.1)
+        await cluster.until(lambda: "lost" not in cluster.names("secrets"))
 
     in_cluster(scenario)
 
