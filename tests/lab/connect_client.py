@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from api_client import ask
+
 from ktnet.lab.harness import KTNET, Lab
 
 HOST_STATE = ("link", "address", "route", "rule", "/etc/resolv.conf", "/etc/hosts")
@@ -114,12 +116,8 @@ def read_session(lab: Lab) -> dict[str, Any]:
 
 def find_shadow(lab: Lab, pod: str) -> int:
     """The process of a shadow pod, known by the key that only this session has."""
-    arguments = "jsonpath={.spec.containers[0].args}"
-    key = next(
-        word
-        for word in lab.run("kubectl", "get", "pod", "-n", "demo", pod, "-o", arguments).split('"')
-        if word.startswith("ssh-ed25519")
-    )
+    spec = ask(lab, "GET", f"/api/v1/namespaces/demo/pods/{pod}")["spec"]
+    key = next(word for word in spec["containers"][0]["args"] if word.startswith("ssh-ed25519"))
     pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
     (found,) = [pid for pid in pids if {key, "ktnet.shadow"} <= set(read_command_line(pid))]
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_client import ask
 from connect_client import (
     HOST_STATE,
     OBJECTS,
@@ -86,12 +86,13 @@ def address(lab: Lab) -> str:
 
 
 def delete_pod(lab: Lab, client: Client) -> None:
-    pod = read_session(lab)["pod"]
-    lab.run("kubectl", "delete", "pod", "-n", "demo", pod, "--wait=false")
+    ask(lab, "DELETE", f"/api/v1/namespaces/demo/pods/{read_session(lab)['pod']}")
 
 
 def delete_job(lab: Lab, client: Client) -> None:
-    lab.run("kubectl", "delete", "-n", "demo", "--wait=false", *find_jobs(lab))
+    for job in find_jobs(lab):
+        background = {"propagationPolicy": "Background"}
+        ask(lab, "DELETE", f"/apis/batch/v1/namespaces/demo/jobs/{job}", background)
 
 
 def kill_container(lab: Lab, client: Client) -> None:
@@ -134,9 +135,32 @@ def change_address(lab: Lab, client: Client) -> Callable[[], object]:
 def remove_while_asleep(lab: Lab, client: Client) -> None:
     """As a shadow goes by itself when a laptop sleeps: only the Job's end is not waited for."""
     client.process.send_signal(signal.SIGSTOP)
-    lab.run("kubectl", "delete", "-n", "demo", *find_jobs(lab))
+    delete_job(lab, client)
     wait_until(lambda: find_jobs(lab) == [])
     client.process.send_signal(signal.SIGCONT)
+
+
+def cut_forward(lab: Lab, client: Client) -> None:
+    assert lab.fault("forwards", deed="cut", laptop=1) == {"forwards": 1}
+
+
+def reset_forward(lab: Lab, client: Client) -> None:
+    assert lab.fault("forwards", deed="reset", laptop=1) == {"forwards": 1}
+
+
+def stall_forward(lab: Lab, client: Client) -> None:
+    assert lab.fault("forwards", deed="stall", laptop=1) == {"forwards": 1}
+
+
+def time_out_forward(lab: Lab, client: Client) -> None:
+    """By a load balancer with little patience: less than the tunnel's own questions come apart."""
+    lab.fault("idle-timeout", seconds=1)
+    wait_until(lambda: lab.fault("show")["forwards"] == [])
+    lab.fault("idle-timeout", seconds=0)
+
+
+def restart_api_server(lab: Lab, client: Client) -> None:
+    lab.fault("restart-api", seconds=2)
 
 
 FAULTS: dict[str, Callable[[Lab, Client], Callable[[], object] | None]] = {
@@ -146,19 +170,30 @@ FAULTS: dict[str, Callable[[Lab, Client], Callable[[], object] | None]] = {
     "connection reset": reset_connection,
     "network silent": silence_network,
     "session removed while asleep": remove_while_asleep,
+    "port-forward cut": cut_forward,
+    "port-forward reset": reset_forward,
+    "port-forward stalled": stall_forward,
+    "port-forward idle for too long": time_out_forward,
+    "API server restarted": restart_api_server,
 }
 
 
 def find_jobs(lab: Lab) -> list[str]:
-    """As kubectl wants them."""
-    return [f"job/{obj['metadata']['name']}" for obj in find(lab) if obj["kind"] == "Job"]
+    """Their names."""
+    return [str(obj["metadata"]["name"]) for obj in find(lab) if obj["kind"] == "Job"]
 
 
 def find(lab: Lab) -> list[dict[str, Any]]:
     """The session's objects, by kind."""
-    labels = "app.kubernetes.io/managed-by=ktnet"
-    said = lab.run("kubectl", "get", "jobs,leases,pods", "-n", "demo", "-l", labels, "-o", "json")
-    return sorted(json.loads(said)["items"], key=lambda obj: str(obj["kind"]))
+    found = []
+    for kind, path in (
+        ("Job", "/apis/batch/v1/namespaces/demo/jobs"),
+        ("Lease", "/apis/coordination.k8s.io/v1/namespaces/demo/leases"),
+        ("Pod", "/api/v1/namespaces/demo/pods"),
+    ):
+        listed = ask(lab, "GET", f"{path}?labelSelector=app.kubernetes.io/managed-by%3Dktnet")
+        found += [{"kind": kind, **obj} for obj in listed["items"]]
+    return found
 
 
 # --- what they do ---

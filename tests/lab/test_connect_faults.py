@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from api_client import ask
 from connect_client import (
     CONNECT,
     HOST_STATE,
@@ -35,6 +37,14 @@ pytestmark = pytest.mark.lab
 SOAK = "KTNET_SOAK" in os.environ
 KILLS = 100 if SOAK else 3
 API_SERVER = "192.168.64.1"
+
+
+SEEN_BY_OTHERS = (
+    "/api/v1/namespaces/demo/pods",
+    "/api/v1/namespaces/demo/events",
+    "/apis/batch/v1/namespaces/demo/jobs",
+    "/apis/coordination.k8s.io/v1/namespaces/demo/leases",
+)
 
 
 @pytest.fixture(scope="module")
@@ -240,8 +250,8 @@ def test_secrets_stay_in_memory(lab: Lab) -> None:
         helper = client.find_helper()
         assert helper is not None
         seen = [
-            lab.run("kubectl", "logs", "-n", "demo", pod),
-            lab.run("kubectl", "get", "pods,jobs,leases,events", "-n", "demo", "-o", "yaml"),
+            ask(lab, "GET", f"/api/v1/namespaces/demo/pods/{pod}/log"),
+            *(json.dumps(ask(lab, "GET", path)) for path in SEEN_BY_OTHERS),
             lab.run("sh", "-c", "cat /run/ktnet/journal/*"),
             *(
                 Path(f"/proc/{pid}/{what}").read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from api_client import ask
 from connect_client import CONNECT, HOST_STATE, OBJECTS, differences, open_client
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -184,9 +185,7 @@ def test_detached_it_returns_when_it_is_ready(lab: Lab) -> None:
     try:
         assert lab.visit("http://tomcat.demo/")["status"] == 200
         assert lab.run(*KTNET, "version").splitlines()[1].startswith("shadow 0.1.0, image ktnet-")
-        pods = yaml.safe_load(
-            lab.run("kubectl", "get", "pods", "-n", "demo", "-l", "team=a", "-o", "yaml")
-        )
+        pods = ask(lab, "GET", "/api/v1/namespaces/demo/pods?labelSelector=team%3Da")
         (pod,) = pods["items"]
         assert pod["metadata"]["annotations"]["note"] == "b c"
         assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from api_client import request
+from api_client import ask
 from connect_client import HOST_STATE, OBJECTS, differences, open_client, open_ready_client
 
 from ktnet.cluster.holding import find_holder
@@ -30,10 +30,6 @@ OTHER = "bob@desk"
 def lab() -> Iterator[Lab]:
     with open_lab(f"mend-{os.getpid()}") as lab:
         yield lab
-
-
-def ask(lab: Lab, method: str, path: str, body: Any = None) -> Any:
-    return lab.call(request, method, str(lab.directory / "kubeconfig"), path, body)
 
 
 def ktnet(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
