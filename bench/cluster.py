@@ -3,8 +3,9 @@ ways, `ssh -L`, sshuttle, and the raw veth path.
 
     sudo .venv/bin/python bench/cluster.py [--rounds 3] [--seconds 1] [--only ...] [--paths ...]
 
-Each way has a laptop of its own. The peers' server is another laptop, which runs the same `streams`
-workload as the cluster, one veth pair and a bridge away: a hop less than to a pod.
+Each way has a laptop of its own. The peers' server is another laptop, and what they lead to a
+third, which runs the same `streams` workload as the cluster: as many veth pairs and bridges as for
+ktnet, whose shadow and workload are pods, but no Service in between.
 """
 
 import argparse
@@ -28,10 +29,28 @@ from ktnet.lab.harness import KTNET, Lab, open_connection, open_lab
 
 ECHO, SOURCE, DISCARD = 7001, 7003, 7006
 SERVICES = [ECHO, SOURCE, DISCARD]
-LAPTOPS = {"server": 1, "ssh": 2, "tun": 3, "tun_pf": 4, "fwd": 5, "fwd_pf": 6, "sshuttle": 7}
+LAPTOPS = {
+    "server": 1,
+    "ssh": 2,
+    "tun": 3,
+    "tun_pf": 4,
+    "fwd": 5,
+    "fwd_pf": 6,
+    "sshuttle": 7,
+    "target": 8,
+}
 SERVER = "192.168.64.10"
+TARGET = "192.168.64.17"
 BEHIND = "10.77.0.1"
-"""An address of the peers' server that nobody has a route to: sshuttle's to bring there."""
+"""An address of the target's that only the server has a route to: sshuttle's to bring there."""
+
+FIND_SERVICE = """
+import os, pathlib
+from ktnet.lab.census import open_api
+get = open_api(pathlib.Path(os.environ["KUBECONFIG"]))
+print(get("/api/v1/namespaces/demo/services/streams")["spec"]["clusterIP"])
+"""
+"""An address, as the peers get one: a name would be asked for with every connection."""
 
 
 def main() -> None:
@@ -82,8 +101,10 @@ def build_openers(
     """Each way, not yet open."""
     build_keys(directory)
     server = prefix_of(lab, "server")
-    start(stack, [*server, sys.executable, "-m", "ktnet.lab.workloads.streams"])
-    subprocess.run([*server, "ip", "address", "add", f"{BEHIND}/32", "dev", "lo"], check=True)
+    target = prefix_of(lab, "target")
+    start(stack, [*target, sys.executable, "-m", "ktnet.lab.workloads.streams"])
+    subprocess.run([*target, "ip", "address", "add", f"{BEHIND}/32", "dev", "lo"], check=True)
+    subprocess.run([*server, "ip", "route", "add", f"{BEHIND}/32", "via", TARGET], check=True)
     stack.enter_context(open_sshd(directory, SERVER, server))
     wait_for_port(lab, "server", SERVER, 2200)
     return {
@@ -120,13 +141,13 @@ def wait_for_port(lab: Lab, name: str, host: str, port: int, timeout_s: float = 
 
 @contextlib.contextmanager
 def open_raw(lab: Lab) -> Iterator[Way]:
-    yield Way("raw", SERVER, 0, {}, prefix_of(lab, "ssh"))
+    yield Way("raw", TARGET, 0, {}, prefix_of(lab, "ssh"))
 
 
 @contextlib.contextmanager
 def open_ssh(lab: Lab, directory: Path) -> Iterator[Way]:
     prefix = prefix_of(lab, "ssh")
-    with open_forwards(directory, SERVER, 1000, SERVICES, prefix) as client:
+    with open_forwards(directory, SERVER, 1000, SERVICES, prefix, TARGET) as client:
         wait_for_port(lab, "ssh", "127.0.0.1", ECHO + 1000)
         yield Way("ssh", "127.0.0.1", 1000, {"client": [client.pid]}, prefix)
 
@@ -143,8 +164,9 @@ def open_tun(lab: Lab, name: str, via: str) -> Iterator[Way]:
 def open_forward(lab: Lab, name: str, via: str) -> Iterator[Way]:
     prefix = prefix_of(lab, name)
     ports = [f"{port + 1000}:{port}" for port in SERVICES]
+    address = lab.run(sys.executable, "-c", FIND_SERVICE).strip()
     process = subprocess.Popen(
-        [*prefix, *KTNET, "forward", "-n", "demo", "--via", via, "svc/streams", *ports],
+        [*prefix, *KTNET, "forward", "-n", "demo", "--via", via, address, *ports],
         stdout=subprocess.DEVNULL,
     )
     try:

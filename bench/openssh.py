@@ -70,10 +70,15 @@ def build_client_command(directory: Path) -> list[str]:
 
 @contextmanager
 def open_forwards(
-    directory: Path, address: str, shift: int, ports: list[int], prefix: tuple[str, ...] = ()
+    directory: Path,
+    address: str,
+    shift: int,
+    ports: list[int],
+    prefix: tuple[str, ...] = (),
+    target: str = "127.0.0.1",
 ) -> Iterator[subprocess.Popen]:
-    """`ssh -L` of each port + `shift` to the port beside the server."""
-    forwards = [f"-L127.0.0.1:{port + shift}:127.0.0.1:{port}" for port in ports]
+    """`ssh -L` of each port + `shift` to the port of `target`, as the server sees it."""
+    forwards = [f"-L127.0.0.1:{port + shift}:{target}:{port}" for port in ports]
     client = subprocess.Popen(
         [*prefix, *build_client_command(directory), "-N", *forwards, f"root@{address}"]
     )

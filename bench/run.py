@@ -33,14 +33,16 @@ QUICK = ["up_1", "down_1", "round_trip", "connections", "round_trip_under_up"]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5)
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     if options.quick:
         return run_quick()
     # In a process of its own, which leaves this network.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        alone = pool.apply(leg.run, (5, 0.8, list(MEASURES)))
-    whole = cluster.run(3, 0.8, list(MEASURES))
+        alone = pool.apply(leg.run, (options.rounds, options.seconds, list(MEASURES)))
+    whole = cluster.run(options.rounds, options.seconds, list(MEASURES))
     result = {
         **describe_machine(),
         "ratios": {**alone["ratios"], **{f"lab_{k}": v for k, v in whole["ratios"].items()}},
