@@ -18,6 +18,7 @@ from ktnet.errors import Interrupted, KtnetError
 COMMANDS = {
     "connect": "Join this machine to the cluster's network.",
     "forward": "Lead local ports to ports in the cluster.",
+    "run": "Make a process of this machine a Service of the cluster.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
     "check": "Say whether a command would work, and if not, why.",
@@ -31,6 +32,9 @@ COMMANDS = {
 }
 """Name and one-line help of each command; the command `x` is `ktnet.commands.x:x`."""
 
+ALIASES = {"preview": "run"}
+"""Other words for some of them."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command is called."""
@@ -39,6 +43,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"ktnet.commands.{cmd_name}")

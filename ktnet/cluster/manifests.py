@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ktnet.cluster.rights import Command
 from ktnet.cluster.sideload.bundle import (
     PARTS,
     SITE,
@@ -19,7 +20,7 @@ from ktnet.cluster.sideload.bundle import (
     list_part_names,
     read_bootstrap,
 )
-from ktnet.wire.shadow import SSH_PORT
+from ktnet.wire.shadow import HEALTH_PORT, SSH_PORT
 
 Json = dict[str, Any]
 Via = Literal["port-forward", "direct"]
@@ -42,6 +43,9 @@ _GRACE_S = 5
 _SITE_LIMIT = "128Mi"
 """For code and packages, unpacked (20 MiB) and compiled; a quota may want a limit."""
 
+_EXPOSING_GRACE_S = 35
+"""For a shadow whose callers have to be drained (`ktnet.shadow.process`): it may take 28."""
+
 _NOBODY = 65534
 """User and group of the shadow: it needs no rights at all."""
 
@@ -54,6 +58,17 @@ class Sideload:
     """The folder with what it depends on; None: pip's index."""
     bundle: Bundle | None = None
     """What is brought; put in by whoever has packed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPort:
+    """A port of the pod that leads to the laptop."""
+
+    number: int
+    name: str = ""
+    """By which a Service may mean it."""
+    origin: str = ""
+    """HOST:PORT that takes its callers while the laptop is away; empty: nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +91,38 @@ class ShadowSpec:
     resources: tuple[tuple[str, str], ...] = ()
     """Requests and limits ("cpu", "500m"); where there are none, small requests and no limits."""
     idle_s: int = 60
-    """The shadow ends itself after so long without a client."""
+    """The shadow ends itself after so long without a client; 0: never."""
     timeout_s: float = 60
     """By then the shadow must run, or the session fails."""
     sideload: Sideload | None = None
     """None where the image has all that it takes."""
+    command: Command = "connect"
+    """Of ktnet, that it is made for."""
+    ports: tuple[ShadowPort, ...] = ()
+    pod_labels: tuple[tuple[str, str], ...] = ()
+    """Of the pods in whose place it stands: Services find it by them. They come before all."""
+    hostname: str = ""
+    subdomain: str = ""
 
 
-def build_labels(session: str) -> dict[str, str]:
+def build_labels(session: str, command: str = "connect") -> dict[str, str]:
     """Labels of every object of the session of that name."""
     return {
         "app.kubernetes.io/name": "ktnet-shadow",
         "app.kubernetes.io/managed-by": "ktnet",
         "ktnet.dev/session": session,
-        "ktnet.dev/command": "connect",
+        "ktnet.dev/command": command,
     }
+
+
+def build_selector(session: str) -> dict[str, str]:
+    """What of these all have: a pod that stands in another's place has that one's for the rest."""
+    return {"ktnet.dev/session": session}
+
+
+def find_grace_s(spec: ShadowSpec) -> int:
+    """Seconds that the shadow has to end after it was told to."""
+    return _EXPOSING_GRACE_S if spec.ports else _GRACE_S
 
 
 def build_job(
@@ -106,7 +138,7 @@ def build_job(
         "metadata": {
             "name": name or session,
             "namespace": spec.namespace,
-            "labels": {**dict(spec.labels), **build_labels(session)},
+            "labels": {**dict(spec.labels), **build_labels(session, spec.command)},
             "annotations": dict(spec.annotations),
         },
         "spec": {
@@ -122,7 +154,7 @@ def build_job(
 def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
     pod: Json = {
         "restartPolicy": "OnFailure",
-        "terminationGracePeriodSeconds": _GRACE_S,
+        "terminationGracePeriodSeconds": find_grace_s(spec),
         "automountServiceAccountToken": False,
         # A namespace with thousands of Services would else give the shadow as many variables.
         "enableServiceLinks": False,
@@ -134,6 +166,16 @@ def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
         },
         "containers": [_build_container(spec)],
     }
+    if spec.ports:
+        # So that nobody may listen on ports below 1024. It is among the safe ones:
+        # https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/
+        pod["securityContext"]["sysctls"] = [
+            {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+        ]
+    if spec.hostname:
+        pod["hostname"] = spec.hostname
+    if spec.subdomain:
+        pod["subdomain"] = spec.subdomain
     if spec.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": secret} for secret in spec.image_pull_secrets]
     if spec.service_account:
@@ -145,7 +187,8 @@ def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
     return {
         "metadata": {
             "labels": dict(spec.labels)
-            | build_labels(session)
+            | build_labels(session, spec.command)
+            | dict(spec.pod_labels)
             | {"ktnet.dev/via": spec.via, "sidecar.istio.io/inject": "false"},
             # A mesh's sidecar would take the shadow's connections and keep the Job from its end.
             "annotations": {
@@ -172,7 +215,8 @@ def _build_container(spec: ShadowSpec) -> Json:
             "--port",
             str(SSH_PORT),
             "--idle",
-            str(spec.idle_s),
+            str(spec.idle_s) if spec.idle_s else "never",
+            *_build_exposing(spec),
         ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -181,7 +225,17 @@ def _build_container(spec: ShadowSpec) -> Json:
         },
         "resources": _build_resources(spec),
     }
-    if direct:
+    if spec.ports:
+        container["ports"] = [
+            {"containerPort": port.number, "protocol": "TCP"}
+            | ({"name": port.name} if port.name else {})
+            for port in spec.ports
+        ]
+        container["readinessProbe"] = {
+            "tcpSocket": {"port": find_health_port(spec.ports)},
+            "periodSeconds": 1,
+        }
+    if direct or spec.ports:
         container["env"] = [
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
         ]
@@ -205,6 +259,23 @@ def _add_sideload(pod: Json, parts: list[str], bundle: Bundle) -> None:
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
 
 
+def _build_exposing(spec: ShadowSpec) -> list[str]:
+    if not spec.ports:
+        return []
+    origins = [f"={port.origin}" if port.origin else "" for port in spec.ports]
+    return [
+        *(f"--expose={port.number}{to}" for port, to in zip(spec.ports, origins, strict=True)),
+        "--expose-bind=$(POD_IP)",
+        f"--health-port={find_health_port(spec.ports)}",
+    ]
+
+
+def find_health_port(ports: tuple[ShadowPort, ...]) -> int:
+    """The usual one, unless the user exposes that."""
+    taken = {port.number for port in ports}
+    return next(port for port in range(HEALTH_PORT, HEALTH_PORT + 100) if port not in taken)
+
+
 def _build_resources(spec: ShadowSpec) -> Json:
     if spec.resources:
         # Whoever names them has a quota that wants both.
@@ -213,7 +284,9 @@ def _build_resources(spec: ShadowSpec) -> Json:
     return {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
 
-def build_lease(name: str, namespace: str, holder: str, now: datetime) -> Json:
+def build_lease(
+    name: str, namespace: str, holder: str, now: datetime, command: str = "connect"
+) -> Json:
     """The Lease that says who holds the session and, by its renewals, that they are there.
 
     Its owner is for the caller to say. `holder` is for people: user@host. `now` is the server's
@@ -225,13 +298,46 @@ def build_lease(name: str, namespace: str, holder: str, now: datetime) -> Json:
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": build_labels(name),
+            "labels": build_labels(name, command),
         },
         "spec": {
             "holderIdentity": holder,
             "leaseDurationSeconds": LEASE_DURATION_S,
             "acquireTime": build_micro_time(now),
             "renewTime": build_micro_time(now),
+        },
+    }
+
+
+def build_service(
+    name: str,
+    spec: ShadowSpec,
+    session: str,
+    selector: dict[str, str],
+    service_type: str = "ClusterIP",
+) -> Json:
+    """A Service of the session's, with a port for each of the shadow's. Its owner is for the caller
+    to say."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": spec.namespace,
+            "labels": build_labels(session, spec.command),
+        },
+        "spec": {
+            "type": service_type,
+            "selector": selector,
+            "ports": [
+                {
+                    "name": port.name or f"tcp-{port.number}",
+                    "protocol": "TCP",
+                    "port": port.number,
+                    "targetPort": port.number,
+                }
+                for port in spec.ports
+            ],
         },
     }
 

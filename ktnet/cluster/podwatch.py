@@ -8,7 +8,7 @@ from typing import Any
 
 from ktnet.cluster.api import Api
 from ktnet.cluster.informer import run_informer
-from ktnet.cluster.manifests import build_labels
+from ktnet.cluster.manifests import build_selector
 from ktnet.cluster.verdict import find_end, uid_of
 from ktnet.errors import Forbidden
 
@@ -27,7 +27,7 @@ async def run_pod_watch(
     mirror = _PodEnds(on_end)
     try:
         await run_informer(
-            api, "pods", "", mirror, namespace=namespace, labels=build_labels(session)
+            api, "pods", "", mirror, namespace=namespace, labels=build_selector(session)
         )
     except Forbidden as error:
         # A right that was taken away: the end of the connection will tell.

@@ -11,8 +11,8 @@ from ktnet.errors import KtnetError, NotFound
 
 log = logging.getLogger(__name__)
 
-_DELETE_TIMEOUT_S = 10
-"""For Job, Lease and pod to be gone: the pod's grace, and some more for a busy cluster."""
+_BUSY_CLUSTER_S = 5
+"""What a cluster may take beyond the pod's grace until Job, Lease and pod are gone."""
 
 _UNSURE_TIMEOUT_S = 3
 """The same where there may be nothing to delete, or nobody to ask: somebody waits for the end."""
@@ -28,17 +28,18 @@ async def delete_session(
     jobs: Iterable[str],
     *,
     owned: Iterable[tuple[str, str]],
+    grace_s: float,
     is_sure: bool,
 ) -> bool:
     """Delete the Jobs and wait until they and what they own are gone; whether they are.
 
     `owned` are those of the session's objects that the Jobs are known to own, as (plural, name).
-    `is_sure` says that the Jobs were made and that the API server has answered of late. Whatever
-    stands in the way is only logged: the error that led here matters more, and the shadow ends by
-    itself.
+    `grace_s` is what the pod has to end. `is_sure` says that the Jobs were made and that the API
+    server has answered of late. Whatever stands in the way is only logged: the error that led here
+    matters more, and the shadow ends by itself.
     """
     try:
-        async with asyncio.timeout(_DELETE_TIMEOUT_S if is_sure else _UNSURE_TIMEOUT_S):
+        async with asyncio.timeout(grace_s + _BUSY_CLUSTER_S if is_sure else _UNSURE_TIMEOUT_S):
             deleted = [await _delete_job(api, namespace, job, is_sure=is_sure) for job in jobs]
             if any(deleted):
                 left = dict.fromkeys(

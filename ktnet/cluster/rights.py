@@ -14,7 +14,7 @@ from ktnet.cluster.paths import find_group
 
 Json = dict[str, Any]
 
-Command = Literal["connect"]
+Command = Literal["connect", "exchange", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +63,40 @@ _SIDELOAD = (
 )
 """To bring the shadow's code along."""
 
-_REQUIRED: dict[Command, tuple[Right, ...]] = {"connect": _SHADOW}
+_SERVICE = _rights("services", "create", "get", "patch")
+"""To have a Service of the session's own, which a shadow that is made anew takes over."""
+
+_REQUIRED: dict[Command, tuple[Right, ...]] = {
+    "connect": _SHADOW,
+    "run": (*_SHADOW, *_SERVICE),
+    "exchange": (*_SHADOW, *_rights("services", "list")),
+}
+
+_EVENTS = Optional(
+    _rights("events", "list", "watch"),
+    "why the cluster does not admit a shadow is not shown",
+)
+
+_LEFTOVERS = Optional(
+    (
+        *_rights("jobs", "list"),
+        *_rights("leases", "list"),
+        *_rights("deployments", "list"),
+        *_rights("statefulsets", "list"),
+    ),
+    "what sessions of yours that were killed have left is not looked for",
+)
 
 _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
+    "run": (_EVENTS, _LEFTOVERS),
+    "exchange": (_EVENTS, _LEFTOVERS),
     "connect": (
         Optional(
             _rights("services", "list", "watch"),
             "names such as <service>.<namespace> resolve only with the cluster's domain",
         ),
-        Optional(
-            _rights("events", "list", "watch"),
-            "why the cluster does not admit a shadow is not shown",
-        ),
-        Optional(
-            (
-                *_rights("jobs", "list"),
-                *_rights("leases", "list"),
-                *_rights("deployments", "list"),
-                *_rights("statefulsets", "list"),
-            ),
-            "what sessions of yours that were killed have left is not looked for",
-        ),
+        _EVENTS,
+        _LEFTOVERS,
         Optional(
             _rights("services", "list", "watch", whole_cluster=True),
             "of other namespaces, names such as <service>.<namespace> resolve only with the "
@@ -102,7 +115,7 @@ _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
             _rights("pods", "list", whole_cluster=True),
             "pod addresses outside the nodes' ranges are known of the session's namespace only",
         ),
-    )
+    ),
 }
 
 

@@ -25,7 +25,14 @@ from ktnet.cluster.direct import open_direct
 from ktnet.cluster.heartbeat import run_heartbeat
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.hostkey import read_host_key
-from ktnet.cluster.manifests import ShadowSpec, build_job, build_labels, build_lease
+from ktnet.cluster.manifests import (
+    ShadowSpec,
+    build_job,
+    build_labels,
+    build_lease,
+    build_selector,
+    find_grace_s,
+)
 from ktnet.cluster.podwatch import run_pod_watch
 from ktnet.cluster.portforward import open_forward
 from ktnet.cluster.removal import delete_session
@@ -93,7 +100,13 @@ class ShadowSession:
             return
         names = list_part_names(self.name, sideload.bundle)
         for name, part in zip(names, sideload.bundle.parts, strict=True):
-            build = partial(build_part, name, self.spec.namespace, build_labels(self.name), part)
+            build = partial(
+                build_part,
+                name,
+                self.spec.namespace,
+                build_labels(self.name, self.spec.command),
+                part,
+            )
             await self.dependents.add(Dependent("configmaps", name, build))
         await self._api.patch(
             "jobs",
@@ -141,13 +154,16 @@ class ShadowSession:
         await run_pod_watch(self._api, self.spec.namespace, self.name, on_end)
 
     async def delete(self) -> None:
-        """Have all of it gone; `is_gone` says whether that is known."""
+        """Have all of it gone; `is_gone` says whether that is known. Once more changes nothing."""
+        if self.is_gone:
+            return
         self.is_gone = await delete_session(
             self._api,
             self.spec.namespace,
             self.name,
             [job.name for job in self._jobs],
             owned=self.dependents.names,
+            grace_s=find_grace_s(self.spec),
             is_sure=self._is_in_touch and bool(self._jobs) and bool(self._jobs[-1].uid),
         )
 
@@ -195,7 +211,7 @@ class ShadowSession:
             job = await self._api.get("jobs", self._jobs[-1].name, namespace=self.spec.namespace)
         except NotFound:
             return None, []
-        labels = build_labels(self.name)
+        labels = build_selector(self.name)
         listing = await self._api.list_all("pods", namespace=self.spec.namespace, labels=labels)
         return job, [pod for pod in listing["items"] if self._is_ours(pod)]
 
@@ -246,7 +262,7 @@ class ShadowSession:
             self._api,
             self.spec.namespace,
             self._jobs[-1].uid,
-            labels=build_labels(self.name),
+            labels=build_selector(self.name),
             is_wanted=is_wanted,
             timeout_s=timeout_s,
             on_progress=on_progress,
@@ -265,7 +281,7 @@ async def open_shadow_session(
     cluster's words for what it is waiting for. Raises ShadowFailed, Forbidden,
     ClusterUnreachable, NotFound (the namespace).
     """
-    name = _new_name()
+    name = _new_name(spec.command)
     session = ShadowSession(api, spec, name)
     try:
         await session.create()
@@ -282,7 +298,11 @@ async def open_shadow_session(
 
 def _build_lease(api: Api, spec: ShadowSpec, name: str) -> Dependent:
     holder = find_holder()
-    return Dependent("leases", name, lambda: build_lease(name, spec.namespace, holder, api.now()))
+
+    def build() -> Json:
+        return build_lease(name, spec.namespace, holder, api.now(), spec.command)
+
+    return Dependent("leases", name, build)
 
 
 @contextmanager
@@ -294,6 +314,6 @@ def _admission() -> Iterator[None]:
         raise ShadowFailed(f"the cluster refuses the shadow: {error.message}") from error
 
 
-def _new_name() -> str:
+def _new_name(command: str) -> str:
     alphabet = string.ascii_lowercase + string.digits
-    return "ktnet-connect-" + "".join(secrets.choice(alphabet) for _ in range(5))
+    return f"ktnet-{command}-" + "".join(secrets.choice(alphabet) for _ in range(5))

@@ -103,7 +103,7 @@ class InboundListener:
         assert task is not None  # noqa: S101  (narrows the type)
         self._connecting.add(task)
         try:
-            receiver = await self._open_receiver(host)
+            receiver = await self._open_receiver(host, port)
         except BaseException as error:
             self._windows.give_back(window_bytes)
             if not isinstance(error, TargetFailed):
@@ -113,19 +113,19 @@ class InboundListener:
             raise asyncssh.ChannelOpenError(error.failure.value, error.reason) from error
         finally:
             self._connecting.discard(task)
-        log.debug("%s:%d -> port %d: connected to %s:%d", host, port, self.port, *self._target)
         flow = ChannelFlow(
             receiver, self._surroundings, partial(self._windows.give_back, window_bytes)
         )
         return _watch_from_the_start(self._carrier.build_session(flow), flow)
 
-    async def _open_receiver(self, host: str) -> RelayReceiver | EchoReceiver:
+    async def _open_receiver(self, host: str, port: int) -> RelayReceiver | EchoReceiver:
         if host in self._probes:
             return EchoReceiver()
         receiver = await open_target(*self._target, timeout_s=CONNECT_TIMEOUT_S)
         if self._connection.is_closed():
             receiver.closed(reset=True)
             raise TargetFailed(OpenFailure.SHORTAGE, "the tunnel broke meanwhile")
+        log.debug("%s:%d -> port %d: connected to %s:%d", host, port, self.port, *self._target)
         return receiver
 
 

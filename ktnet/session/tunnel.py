@@ -108,7 +108,9 @@ async def open_tunnel(cluster: Cluster, spec: ShadowSpec, report: Report) -> Asy
     has it come back whenever it breaks.
     """
     needed = list_required(
-        "connect", port_forward=spec.via == "port-forward", sideload=spec.sideload is not None
+        "connect",
+        port_forward=spec.via == "port-forward",
+        sideload=spec.sideload is not None,
     )
     await require_rights(cluster.api, cluster.namespace, needed)
     if spec.sideload is not None:

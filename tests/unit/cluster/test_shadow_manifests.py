@@ -1,5 +1,6 @@
 """The manifests of a session, against the rules that clusters enforce."""
 
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,12 +8,16 @@ from datetime import UTC, datetime
 import pytest
 
 from ktnet.cluster.manifests import (
+    ShadowPort,
     ShadowSpec,
     build_job,
     build_lease,
     build_micro_time,
     build_renewal,
 )
+from ktnet.link.keys import new_client_key
+from ktnet.shadow.arguments import ExposedPort as ShadowArgument
+from ktnet.shadow.arguments import parse_arguments
 
 KEY = "ssh-ed25519 AAAA"
 SPEC = ShadowSpec(namespace="demo", image="registry.example/ktnet-shadow:1", authorized_key=KEY)
@@ -166,3 +171,57 @@ def test_what_the_user_asks_for_is_on_job_and_pod_and_takes_nothing_of_ours():
     assert pod["automountServiceAccountToken"] is False
     wanted = {"cpu": "1", "memory": "1Gi"}
     assert pod["containers"][0]["resources"] == {"requests": wanted, "limits": wanted}
+
+
+EXPOSING = replace(
+    SPEC,
+    command="exchange",
+    ports=(ShadowPort(80, "http"), ShadowPort(7023, origin="tomcat-origin.demo.svc:7023")),
+    pod_labels=(("app", "tomcat"), ("app.kubernetes.io/name", "tomcat")),
+    hostname="db-0",
+    subdomain="db",
+    idle_s=0,
+)
+
+
+def test_a_shadow_that_exposes_ports_passes_restricted_podsecurity_too():
+    assert violations_of_restricted(pod_of(EXPOSING)) == []
+
+
+def test_a_shadow_that_exposes_ports_is_asked_for_its_own_health():
+    pod = pod_of(EXPOSING)
+    (container,) = pod["containers"]
+    assert container["readinessProbe"]["tcpSocket"] == {"port": 7024}  # 7023 is the user's
+    assert container["ports"] == [
+        {"containerPort": 80, "protocol": "TCP", "name": "http"},
+        {"containerPort": 7023, "protocol": "TCP"},
+    ]
+    assert pod["securityContext"]["sysctls"] == [
+        {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+    ]
+    assert (pod["hostname"], pod["subdomain"]) == ("db-0", "db")
+    assert pod["terminationGracePeriodSeconds"] > 28
+
+
+def test_the_shadow_understands_what_its_manifest_says():
+    public_key = new_client_key()[1]
+    arguments = pod_of(replace(EXPOSING, authorized_key=public_key))["containers"][0]["args"]
+    found = parse_arguments([each.replace("$(POD_IP)", "10.244.0.9") for each in arguments])
+    assert found.exposed == (
+        ShadowArgument(80),
+        ShadowArgument(7023, ("tomcat-origin.demo.svc", 7023)),
+    )
+    assert (found.expose_bind, found.health_port, found.idle_s) == ("10.244.0.9", 7024, math.inf)
+
+
+def test_the_pods_in_whose_place_it_stands_give_it_their_labels():
+    labels = build_job("ktnet-exchange-abcde", EXPOSING)["spec"]["template"]["metadata"]["labels"]
+    assert labels["app"] == labels["app.kubernetes.io/name"] == "tomcat"
+    assert labels["ktnet.dev/session"] == "ktnet-exchange-abcde"
+    assert labels["ktnet.dev/command"] == "exchange"
+
+
+def test_a_shadow_without_ports_is_asked_for_nothing():
+    (container,) = pod_of(SPEC)["containers"]
+    assert "readinessProbe" not in container
+    assert "ports" not in container
