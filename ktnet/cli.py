@@ -19,6 +19,7 @@ COMMANDS = {
     "connect": "Join this machine to the cluster's network.",
     "forward": "Lead local ports to ports in the cluster.",
     "run": "Make a process of this machine a Service of the cluster.",
+    "exec": "Run one command in the cluster's network, without root.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
     "check": "Say whether a command would work, and if not, why.",

@@ -8,8 +8,9 @@ TUN --packets--> flow table --> flows --bytes--> the dialer's flows (far side)
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from ktnet.capture.budget import Budget
 from ktnet.capture.commands import Buffer
@@ -20,7 +21,7 @@ from ktnet.capture.refusal import refuse_packet
 from ktnet.capture.tun import TunDevice
 from ktnet.errors import HostNetworkError, RemoteProtocolError
 from ktnet.wire.flow import Dialer
-from ktnet.wire.ipv4 import PROTOCOL_TCP, is_unicast, parse_ipv4
+from ktnet.wire.ipv4 import PROTOCOL_TCP, PROTOCOL_UDP, Ipv4Packet, is_unicast, parse_ipv4
 from ktnet.wire.tcp import checksum_is_right, parse_tcp
 from ktnet.wire.vnet import VNET_HEADER_BYTES, parse_vnet_header
 
@@ -34,6 +35,16 @@ IDLE_CHECK_S = 30.0
 """Between two looks for connections whose application is no more."""
 
 
+class Datagrams(Protocol):
+    """Carries UDP."""
+
+    def packet_received(self, packet: Ipv4Packet, write: Callable[[bytes], None]) -> bool:
+        """Take a packet, whose answers are given to `write` as frames; False: not carried.
+
+        Raises RemoteProtocolError for what is no UDP.
+        """
+
+
 class Engine:
     """Owns everything between a device and a dialer, for one event loop."""
 
@@ -42,11 +53,13 @@ class Engine:
         device: TunDevice,
         dialer: Dialer,
         local_targets: Mapping[tuple[str, int], tuple[str, int]],
+        datagrams: Datagrams | None,
     ) -> None:
         self.dialer = dialer
         self.budget = Budget()
         self.counters = Counters()
         self._device = device
+        self._datagrams = datagrams
         self._flows = FlowTable(self, local_targets)
         self._loop = asyncio.get_running_loop()
         self.now_s = self._loop.time
@@ -94,6 +107,12 @@ class Engine:
             packet = parse_ipv4(frame[VNET_HEADER_BYTES:])
             if not (is_unicast(packet.source) and is_unicast(packet.destination)):
                 self.counters.packets_dropped += 1
+            elif (
+                packet.protocol == PROTOCOL_UDP
+                and self._datagrams is not None
+                and self._datagrams.packet_received(packet, self.write)
+            ):
+                pass
             elif packet.protocol != PROTOCOL_TCP:
                 self._answer(refuse_packet(packet))
             elif vnet.checksum_is_trusted or checksum_is_right(
@@ -198,17 +217,18 @@ async def open_capture(
     dialer: Dialer,
     *,
     local_targets: Mapping[tuple[str, int], tuple[str, int]] | None = None,
+    datagrams: Datagrams | None = None,
 ) -> AsyncIterator[Capture]:
     """Carry the TCP connections that arrive at a TUN device over `dialer`, until the block ends.
 
     `tun_fd` is a TUN opened with IFF_TUN | IFF_NO_PI | IFF_VNET_HDR and the offloads TUN_F_CSUM |
     TUN_F_TSO4; it stays the caller's, who closes it afterwards. A connection to a key of
     `local_targets` (address, port) is dialled as that entry's host and port; all other ports of
-    such an address are refused.
+    such an address are refused. UDP goes to `datagrams`; what that doesn't take is refused.
 
     On leaving every connection is reset at both sides.
     """
-    engine = Engine(TunDevice(tun_fd), dialer, local_targets or {})
+    engine = Engine(TunDevice(tun_fd), dialer, local_targets or {}, datagrams)
     engine.start()
     try:
         yield Capture(engine)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Network, ip_address
-from typing import TYPE_CHECKING, Literal
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ktnet.commands.options import cluster_options, progress_options, shadow_options
+from ktnet.commands.options import (
+    capture_options,
+    cluster_options,
+    progress_options,
+    shadow_options,
+)
 from ktnet.commands.progress import Progress
-from ktnet.commands.types import CIDR, DOMAIN, LISTEN
+from ktnet.commands.types import LISTEN
 from ktnet.errors import UsageError
 from ktnet.session.options import ClusterOptions, ConnectOptions, DnsMode, ShadowOptions
 
@@ -21,32 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @cluster_options
 @shadow_options
-@click.option(
-    "--include", type=CIDR, multiple=True, help="Capture this network too; may be repeated."
-)
-@click.option(
-    "--exclude", type=CIDR, multiple=True, help="Never capture this network; may be repeated."
-)
-@click.option(
-    "--cluster-domain",
-    type=DOMAIN,
-    metavar="DOMAIN",
-    default="cluster.local",
-    show_default=True,
-    help="The cluster's DNS domain.",
-)
-@click.option(
-    "--dns-include",
-    type=DOMAIN,
-    multiple=True,
-    help="Ask the cluster for names under this suffix too; may be repeated.",
-)
-@click.option(
-    "--dns-exclude",
-    type=DOMAIN,
-    multiple=True,
-    help="Never ask the cluster for names under this suffix; may be repeated.",
-)
+@capture_options
 @click.option(
     "--dns-mode",
     type=click.Choice(["auto", "resolved", "resolvconf", "off"]),
@@ -91,11 +71,7 @@ if TYPE_CHECKING:
 def connect(
     cluster: ClusterOptions,
     shadow: ShadowOptions,
-    include: tuple[IPv4Network, ...],
-    exclude: tuple[IPv4Network, ...],
-    cluster_domain: str,
-    dns_include: tuple[str, ...],
-    dns_exclude: tuple[str, ...],
+    capture: dict[str, Any],
     dns_mode: DnsMode,
     mode: Literal["tun", "proxy"],
     listen: tuple[str, int],
@@ -118,11 +94,7 @@ def connect(
     options = ConnectOptions(
         cluster=cluster,
         shadow=shadow,
-        include=include,
-        exclude=exclude,
-        cluster_domain=cluster_domain,
-        dns_include=dns_include,
-        dns_exclude=dns_exclude,
+        **capture,
         helper=helper,
         dns_mode=dns_mode,
     )

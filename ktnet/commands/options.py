@@ -15,6 +15,7 @@ import click
 
 from ktnet.commands.keyvalues import ANNOTATION, LABEL, OWN_LABEL, RESOURCES
 from ktnet.commands.progress import Progress, log_to_stderr
+from ktnet.commands.types import CIDR, DOMAIN
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
 Command = Callable[..., Any]
@@ -124,6 +125,35 @@ _SHADOW: tuple[Decorator, ...] = (
     ),
 )
 
+_CAPTURE: tuple[Decorator, ...] = (
+    click.option(
+        "--include", type=CIDR, multiple=True, help="Capture this network too; may be repeated."
+    ),
+    click.option(
+        "--exclude", type=CIDR, multiple=True, help="Never capture this network; may be repeated."
+    ),
+    click.option(
+        "--cluster-domain",
+        type=DOMAIN,
+        metavar="DOMAIN",
+        default="cluster.local",
+        show_default=True,
+        help="The cluster's DNS domain.",
+    ),
+    click.option(
+        "--dns-include",
+        type=DOMAIN,
+        multiple=True,
+        help="Ask the cluster for names under this suffix too; may be repeated.",
+    ),
+    click.option(
+        "--dns-exclude",
+        type=DOMAIN,
+        multiple=True,
+        help="Never ask the cluster for names under this suffix; may be repeated.",
+    ),
+)
+
 _PROGRESS: tuple[Decorator, ...] = (
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
     click.option("-v", "--verbose", is_flag=True, help="Say what the parts do, on stderr."),
@@ -140,6 +170,16 @@ def shadow_options(command: Command) -> Command:
     return _pack(command, "shadow", ShadowOptions, _SHADOW)
 
 
+def capture_options(command: Command) -> Command:
+    """What is the cluster's, beside what is found: `capture`, fields of `ConnectOptions`."""
+    return _pack(command, "capture", dict, _CAPTURE)
+
+
+def silent_progress_options(command: Command) -> Command:
+    """As `progress_options`, for commands whose output is another program's."""
+    return _pack(command, "progress", _open_silent_progress, _PROGRESS[1:])
+
+
 def progress_options(command: Command) -> Command:
     """How much to say: `progress`, a `Progress`; the log is set up too."""
     return _pack(command, "progress", _open_progress, _PROGRESS)
@@ -148,6 +188,11 @@ def progress_options(command: Command) -> Command:
 def _open_progress(*, quiet: bool, verbose: bool) -> Progress:
     log_to_stderr(verbose=verbose)
     return Progress(quiet=quiet)
+
+
+def _open_silent_progress(*, verbose: bool) -> Progress:
+    log_to_stderr(verbose=verbose)
+    return Progress(quiet=not verbose, err=True)
 
 
 def _pack(

@@ -13,8 +13,10 @@ import click
 class Progress:
     """Prints one line for each step that is done, with the time since the step before it."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, err: bool = False) -> None:
+        """On stdout, or with `err` on stderr."""
         self._quiet = quiet
+        self._err = err
         self._started_s = self._last_s = time.monotonic()
 
     def begin(self) -> None:
@@ -48,7 +50,7 @@ class Progress:
         if self._quiet:
             return
         try:
-            click.echo(line)
+            click.echo(line, err=self._err)
         except OSError:
             # Whoever read this has gone, or its disk is full: no reason to end a session.
             self._quiet = True

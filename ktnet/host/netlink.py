@@ -29,6 +29,8 @@ IPV6 = Path("/proc/sys/net/ipv6")
 """Not there where the kernel has no IPv6."""
 
 _AF_INET = 2
+_LOOPBACK = 1
+"""Its index, in every network namespace."""
 _TABLE_LOCAL = 255
 _SCOPE_LINK = 253
 _ADDR_GEN_MODE_NONE = 1
@@ -135,6 +137,11 @@ class Netlink:
             )
             self._ipr.link("set", index=index, state="up")
         return index
+
+    def set_up_loopback(self) -> None:
+        """A new network namespace has it, but down."""
+        with _explained("the loopback device can't be set up"):
+            self._ipr.link("set", index=_LOOPBACK, state="up")
 
     def delete_link(self, index: int) -> None:
         """Delete a link, and with it its addresses and routes; one that is gone is fine."""

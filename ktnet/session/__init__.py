@@ -3,5 +3,6 @@
 `options` is what users ask for, `report` where they are told how far it is. `cluster` opens the
 API server, `tunnel` puts a shadow there and the way to it: all that a command needs that carries
 single connections; its `keeper` has it come back whenever it breaks, and `state` says how it is.
-`connect` puts a whole machine before a tunnel, and `names` sees to it that its names come there.
+`connect` puts a whole machine before a tunnel, and `names` sees to it that its names come there;
+`exec` does so with one command's network.
 """

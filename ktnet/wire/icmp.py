@@ -22,6 +22,7 @@ class Unreachable(enum.IntEnum):
 
     NETWORK = 0
     HOST = 1
+    PORT = 3
     PROHIBITED = 13
     """"Communication administratively prohibited": Linux makes EHOSTUNREACH of it, at once and
     also for UDP sockets that didn't ask for errors, provided they are connected."""
