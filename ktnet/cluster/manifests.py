@@ -98,6 +98,8 @@ class ShadowSpec:
     """None where the image has all that it takes."""
     command: Command = "connect"
     """Of ktnet, that it is made for."""
+    session: str = ""
+    """What it is to be called; empty: something new."""
     ports: tuple[ShadowPort, ...] = ()
     pod_labels: tuple[tuple[str, str], ...] = ()
     """Of the pods in whose place it stands: Services find it by them. They come before all."""

@@ -14,7 +14,7 @@ from ktnet.cluster.paths import find_group
 
 Json = dict[str, Any]
 
-Command = Literal["connect", "exchange", "run"]
+Command = Literal["connect", "exchange", "mesh", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ _REQUIRED: dict[Command, tuple[Right, ...]] = {
     "connect": _SHADOW,
     "run": (*_SHADOW, *_SERVICE),
     "exchange": (*_SHADOW, *_rights("services", "list")),
+    "mesh": (*_SHADOW, *_rights("deployments", "get"), *_rights("services", "list")),
 }
 
 _EVENTS = Optional(
@@ -90,6 +91,11 @@ _LEFTOVERS = Optional(
 _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
     "run": (_EVENTS, _LEFTOVERS),
     "exchange": (_EVENTS, _LEFTOVERS),
+    "mesh": (
+        Optional(_rights("statefulsets", "get"), "StatefulSets can't be meshed"),
+        _EVENTS,
+        _LEFTOVERS,
+    ),
     "connect": (
         Optional(
             _rights("services", "list", "watch"),

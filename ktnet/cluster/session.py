@@ -281,7 +281,7 @@ async def open_shadow_session(
     cluster's words for what it is waiting for. Raises ShadowFailed, Forbidden,
     ClusterUnreachable, NotFound (the namespace).
     """
-    name = _new_name(spec.command)
+    name = spec.session or _new_name(spec.command)
     session = ShadowSession(api, spec, name)
     try:
         await session.create()

@@ -1,0 +1,71 @@
+"""`ktnet mesh`: parse, open the session, say what happens, wait, undo."""
+
+from __future__ import annotations
+
+import click
+
+from ktnet.commands.names import complete_workloads
+from ktnet.commands.options import cluster_options, progress_options, shadow_options
+from ktnet.commands.progress import Progress
+from ktnet.session.options import ClusterOptions, ShadowOptions
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_workloads)
+@cluster_options
+@shadow_options
+@click.option(
+    "--expose",
+    metavar="[HOST:]LOCAL[:REMOTE][,...]",
+    multiple=True,
+    required=True,
+    help="This machine's port LOCAL (or HOST's) is port REMOTE of the workload's pods.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["manual"]),
+    default="manual",
+    show_default=True,
+    help="manual: the routing rules are yours; they are printed, ready to apply.",
+)
+@click.option(
+    "--version-mark",
+    metavar="[KEY:]VALUE",
+    help="The label and header that mark your version (default: version, and a random value).",
+)
+@click.option(
+    "-d",
+    "--detach",
+    is_flag=True,
+    help="Return when it is reached, and stay so until `ktnet disconnect`.",
+)
+@progress_options
+def mesh(
+    name: str,
+    cluster: ClusterOptions,
+    shadow: ShadowOptions,
+    expose: tuple[str, ...],
+    mode: str,
+    version_mark: str | None,
+    detach: bool,
+    progress: Progress,
+) -> None:
+    """Stand beside the workload NAME with a version of one's own, which is a process here.
+
+    A shadow with its pods' labels and the mark comes up; nothing else in the cluster changes. With
+    rules of a service mesh, only marked requests come here; without, a random share of all.
+
+    \b
+      ktnet mesh tomcat --expose 8080 --version-mark alice
+    """
+    from ktnet.cluster.exposure import parse_exposures
+    from ktnet.cluster.mesh import parse_mark
+    from ktnet.commands.foreground import run_in_foreground
+    from ktnet.session.mesh import MeshOptions, open_mesh_session
+
+    key, value = parse_mark(version_mark)
+    exposures = parse_exposures(",".join(expose))
+    options = MeshOptions(cluster, shadow, name, exposures, key, value)
+    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
+    opening = open_mesh_session(options, progress)
+    run_in_foreground("mesh", identity, opening, progress, detach=detach)
