@@ -16,14 +16,14 @@ LARGEST_BYTES = 4 * 1024 * 1024
 SMALLEST_BYTES = 128 * 1024
 """One packet."""
 
-TOTAL_BYTES = 64 * 1024 * 1024
+TOTAL_BYTES = 48 * 1024 * 1024
 """What all windows of a process together may take, the smallest ones apart."""
 
 _SHARES = TOTAL_BYTES // LARGEST_BYTES
 
 
 class WindowBudget:
-    """Hands out receive windows: a sixteenth of what is left, within the two limits above."""
+    """hands out receive windows: a twelfth of what is left, within the two limits above."""
 
     def __init__(self) -> None:
         self._left_bytes = TOTAL_BYTES

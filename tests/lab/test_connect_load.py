@@ -67,7 +67,7 @@ def test_thousands_of_connections_leave_nothing(lab: Lab, client: Client) -> Non
 
 
 def test_readers_that_do_not_read_are_waited_for_in_bounds(lab: Lab, client: Client) -> None:
-    """64 MiB in windows and as much on the way to the applications, and that only at the worst."""
+    """48 MiB in windows and 64 on the way to the applications, and that only at the worst."""
     before = read_resident_bytes(client.pid)
     assert lab.call(open_without_reading, SLOW_READERS) == SLOW_READERS
     assert read_resident_bytes(client.pid) - before < 160e6
