@@ -1,0 +1,118 @@
+"""A peer or a wire that doesn't keep to the protocol ends the connection, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tunnel_ends import echo, open_flow, open_shadow, open_target, open_tunnel, run, until
+
+from ktnet.errors import RemoteProtocolError
+from ktnet.wire.window import LARGEST_BYTES
+
+
+class Spoiled(asyncio.Protocol):
+    """Stands before another protocol, and changes one bit of what comes when told to."""
+
+    def __init__(self, protocol):
+        self._protocol = protocol
+        self.spoil = False
+
+    def connection_made(self, transport):
+        self._protocol.connection_made(transport)
+
+    def data_received(self, data):
+        if self.spoil:
+            self.spoil = False
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        if not isinstance(self._protocol, asyncio.BufferedProtocol):
+            self._protocol.data_received(data)
+            return
+        while data:
+            buffer = self._protocol.get_buffer(len(data))
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            self._protocol.buffer_updated(count)
+            data = data[count:]
+
+    def connection_lost(self, exc):
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self):
+        self._protocol.pause_writing()
+
+    def resume_writing(self):
+        self._protocol.resume_writing()
+
+
+def test_one_bit_that_was_changed_ends_the_connection():
+    async def scenario():
+        spoiled = []
+
+        async with open_shadow() as ends, open_target(echo) as port:
+
+            async def dial(factory):
+                def build():
+                    spoiled.append(Spoiled(factory()))
+                    return spoiled[-1]
+
+                return await ends.dial(build)
+
+            async with ends.attach(dial) as link:
+                receiver = open_flow(link, port)
+                flow = await receiver.until_open()
+                flow.write(b"before")
+                await receiver.until(lambda r: r.data == b"before")
+                spoiled[0].spoil = True
+                flow.write(b"after")
+                assert isinstance(await link.wait_closed(), RemoteProtocolError)
+                assert await receiver.until_closed() == "reset"
+                assert receiver.data == b"before"
+            await until(lambda: not ends.shadow.flows)
+
+    run(scenario())
+
+
+def test_more_than_the_window_ends_the_connection(ssh_path):
+    if ssh_path != "own":
+        pytest.skip("asyncssh's own tests are asyncssh's")
+
+    async def flood(sock):
+        loop = asyncio.get_running_loop()
+        await loop.sock_recv(sock, 1)
+        while True:
+            await loop.sock_sendall(sock, bytes(1 << 20))
+
+    async def scenario():
+        async with open_tunnel() as (link, ends), open_target(flood) as port:
+            receiver = open_flow(link, port)
+            flow = await receiver.until_open()
+            flow.pause_reading()
+            (server_side,) = ends.shadow.flows
+            server_side._channel._window = 1 << 30
+            flow.write(b"x")
+            loss = await link.wait_closed()
+            assert isinstance(loss, RemoteProtocolError)
+            assert "Window exceeded" in str(loss)
+            assert receiver.received <= LARGEST_BYTES
+
+    run(scenario())
+
+
+def test_data_behind_the_end_ends_the_connection(ssh_path):
+    if ssh_path != "own":
+        pytest.skip("asyncssh's own tests are asyncssh's")
+
+    async def scenario():
+        async with open_tunnel() as (link, ends), open_target(echo) as port:
+            receiver = open_flow(link, port)
+            await receiver.until_open()
+            (server_side,) = ends.shadow.flows
+            channel = server_side._channel
+            channel.write_eof()
+            await receiver.until(lambda r: r.eof)
+            channel._send(memoryview(b"more"))
+            assert "Data after EOF" in str(await link.wait_closed())
+            assert not receiver.data
+
+    run(scenario())
