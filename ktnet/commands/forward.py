@@ -57,11 +57,13 @@ def forward(
     from ktnet.commands.foreground import run_in_foreground
     from ktnet.session.forward import ForwardOptions, open_forward_session
     from ktnet.session.targets import parse_forwards
+    from ktnet.stream.limits import raise_descriptor_limit
 
     try:
         ip_address(address)
     except ValueError as error:
         raise UsageError(f"--address: {error}") from error
+    raise_descriptor_limit()
     options = ForwardOptions(cluster, shadow, parse_forwards(words), address, not no_shadow)
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     opening = open_forward_session(options, progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from ktnet.shadow.lifetime import EXIT_SESSION_OVER, EXIT_TERMINATED
 from ktnet.shadow.log import EventLog, take_over_logging, take_over_loop, write_to_stdout
 from ktnet.shadow.resolver import Resolver, parse_nameservers
 from ktnet.shadow.server import Shadow, open_server
+from ktnet.stream.limits import raise_descriptor_limit
 from ktnet.wire.shadow import build_host_key_line
 
 DRAIN_TIMEOUT_S = 5.0
@@ -43,7 +43,7 @@ def main() -> int:
     host_key = new_host_key()
     log = EventLog(build_host_key_line(build_public_key(host_key)), write_to_stdout)
     take_over_logging(log)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     try:
         return asyncio.run(run_shadow(arguments, host_key, log))
     except OSError as error:
@@ -112,9 +112,3 @@ def _read_resolv_conf() -> str:
         return RESOLV_CONF.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _raise_descriptor_limit() -> None:
-    """Every flow takes a descriptor, and the usual soft limit is 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
