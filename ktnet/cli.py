@@ -84,11 +84,12 @@ def ktnet(ctx: click.Context, profile: str | None) -> None:
         build_defaults,
         find_config,
         list_options,
+        may_exist,
         read_profile,
     )
 
     path = find_config()
-    if profile is None and not path.exists():
+    if profile is None and not may_exist(path):
         return
     group = ctx.command
     assert isinstance(group, click.Group)  # noqa: S101  (narrows the type)

@@ -51,6 +51,14 @@ def find_config() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".config") / "ktnet/config.toml"
 
 
+def may_exist(path: Path) -> bool:
+    """Whether there is a file to be read; in a directory closed to us there is none for us."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def read_profile(path: Path, name: str | None, options: Options) -> Profile:
     """The profile `name`, or the one that the file chooses; an empty one where there is no file.
 
