@@ -18,6 +18,7 @@ from ktnet.errors import Interrupted, KtnetError
 COMMANDS = {
     "connect": "Join this machine to the cluster's network.",
     "forward": "Lead local ports to ports in the cluster.",
+    "exchange": "Have this machine serve the requests of a workload.",
     "mesh": "Stand beside a workload with a version of one's own.",
     "run": "Make a process of this machine a Service of the cluster.",
     "exec": "Run one command in the cluster's network, without root.",

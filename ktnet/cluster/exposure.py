@@ -145,6 +145,12 @@ def list_named_ports(pod_spec: Json) -> Iterator[tuple[str, int]]:
                 yield port["name"], port["containerPort"]
 
 
+def list_target_ports(services: Iterable[Json], pod_spec: Json) -> Iterator[int]:
+    """The pod's ports that the Services send TCP to."""
+    for _, target in _list_targets(services, dict(list_named_ports(pod_spec))):
+        yield target
+
+
 def _list_targets(services: Iterable[Json], named: dict[str, int]) -> Iterator[tuple[int, int]]:
     """(port of the Service, port of the pod) of each TCP port."""
     for service in services:

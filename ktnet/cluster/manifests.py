@@ -67,8 +67,9 @@ class ShadowPort:
     number: int
     name: str = ""
     """By which a Service may mean it."""
-    origin: str = ""
-    """HOST:PORT that takes its callers while the laptop is away; empty: nobody does."""
+    origin: Literal["never", "away", "always"] = "never"
+    """When its callers go to the session's Service for the original pods: while the laptop is
+    away, or because the user doesn't expose the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
             "runAsGroup": _NOBODY,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_build_container(spec)],
+        "containers": [_build_container(session, spec)],
     }
     if spec.ports:
         # So that nobody may listen on ports below 1024. It is among the safe ones:
@@ -203,7 +204,7 @@ def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
     }
 
 
-def _build_container(spec: ShadowSpec) -> Json:
+def _build_container(session: str, spec: ShadowSpec) -> Json:
     direct = spec.via == "direct"
     container: Json = {
         "name": CONTAINER,
@@ -218,7 +219,7 @@ def _build_container(spec: ShadowSpec) -> Json:
             str(SSH_PORT),
             "--idle",
             str(spec.idle_s) if spec.idle_s else "never",
-            *_build_exposing(spec),
+            *_build_exposing(session, spec),
         ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -261,12 +262,23 @@ def _add_sideload(pod: Json, parts: list[str], bundle: Bundle) -> None:
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
 
 
-def _build_exposing(spec: ShadowSpec) -> list[str]:
+def build_origin_name(session: str) -> str:
+    """Of the session's Service for the original pods."""
+    return f"{session}-origin"
+
+
+def _build_exposing(session: str, spec: ShadowSpec) -> list[str]:
     if not spec.ports:
         return []
-    origins = [f"={port.origin}" if port.origin else "" for port in spec.ports]
+    # The pod's resolver completes it, whatever the cluster's domain is.
+    host = f"{build_origin_name(session)}.{spec.namespace}.svc"
+    arguments = {
+        "never": "--expose={0}",
+        "away": "--expose={0}={1}:{0}",
+        "always": "--pass={0}={1}:{0}",
+    }
     return [
-        *(f"--expose={port.number}{to}" for port, to in zip(spec.ports, origins, strict=True)),
+        *(arguments[port.origin].format(port.number, host) for port in spec.ports),
         "--expose-bind=$(POD_IP)",
         f"--health-port={find_health_port(spec.ports)}",
     ]

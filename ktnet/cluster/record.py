@@ -136,6 +136,14 @@ def build_undo(text: str, record: Record) -> list[Json]:
     ]
 
 
+def build_repointing(text: str, selector: dict[str, str]) -> list[Json]:
+    """Send a Service's traffic elsewhere once more, while the annotation is still this."""
+    return [
+        {"op": "test", "path": _POINTER, "value": text},
+        {"op": "replace", "path": "/spec/selector", "value": selector},
+    ]
+
+
 def build_time(moment: datetime) -> str:
     """RFC 3339, UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -69,7 +69,7 @@ _SERVICE = _rights("services", "create", "get", "patch")
 _REQUIRED: dict[Command, tuple[Right, ...]] = {
     "connect": _SHADOW,
     "run": (*_SHADOW, *_SERVICE),
-    "exchange": (*_SHADOW, *_rights("services", "list")),
+    "exchange": (*_SHADOW, *_rights("services", "list")),  # and `list_for_exchange`
     "mesh": (*_SHADOW, *_rights("deployments", "get"), *_rights("services", "list")),
 }
 
@@ -131,6 +131,13 @@ def list_required(
     """Without one of these the command fails, before it changes anything."""
     required = _REQUIRED[command] + (_FORWARD if port_forward else ())
     return required + (_SIDELOAD if sideload else ())
+
+
+def list_for_exchange(plural: str) -> tuple[Right, ...]:
+    """What it takes to change such an object, and to put it back: deployments, statefulsets, or
+    services, where the original pods get a Service of the session's own beside."""
+    own = _rights("services", "create") if plural == "services" else ()
+    return (*_rights(plural, "get", "patch"), *own)
 
 
 def list_optional(command: Command) -> tuple[Optional, ...]:

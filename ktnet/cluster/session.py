@@ -80,6 +80,8 @@ class ShadowSession:
         """Of the container in `pod`: "ssh-ed25519 BASE64"."""
         self.is_gone = False
         """Whether nothing of it is left in the cluster; known when it has been closed."""
+        self.is_kept = False
+        """Whether it is not to be deleted: others' requests still go there."""
         self.dependents = Dependents(api, spec.namespace)
         """What goes with it: a shadow that is made anew becomes their owner."""
         self._api = api
@@ -155,7 +157,7 @@ class ShadowSession:
 
     async def delete(self) -> None:
         """Have all of it gone; `is_gone` says whether that is known. Once more changes nothing."""
-        if self.is_gone:
+        if self.is_gone or self.is_kept:
             return
         self.is_gone = await delete_session(
             self._api,

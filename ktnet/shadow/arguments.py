@@ -6,7 +6,7 @@ import argparse
 import ipaddress
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncssh
 
@@ -19,6 +19,8 @@ class ExposedPort:
 
     number: int
     origin: tuple[str, int] | None = None
+    always: bool = False
+    """No client may have it: it is only passed on."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,15 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         help="a port that a client may expose, and where its callers go while none does",
     )
     parser.add_argument(
+        "--pass",
+        dest="passed",
+        default=[],
+        action="append",
+        type=_parse_passed,
+        metavar="PORT=HOST:PORT",
+        help="a port whose callers always go there",
+    )
+    parser.add_argument(
         "--expose-bind",
         default="127.0.0.1",
         type=_parse_address,
@@ -84,10 +95,17 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         found.bind,
         found.port,
         found.idle,
-        tuple(found.expose),
+        (*found.expose, *found.passed),
         found.expose_bind,
         found.health_port,
     )
+
+
+def _parse_passed(text: str) -> ExposedPort:
+    exposed = _parse_exposed(text)
+    if exposed.origin is None:
+        raise argparse.ArgumentTypeError("where to is missing")
+    return replace(exposed, always=True)
 
 
 def _parse_exposed(text: str) -> ExposedPort:

@@ -5,6 +5,7 @@
     no origin given    laptop                   closed                closed
     an origin          laptop; origin while     closed                origin
                        it doesn't answer
+    passed on          -                        origin                origin
 
 "Closed" is what a caller would see of a pod whose process doesn't listen: refused.
 """
@@ -39,6 +40,8 @@ class Exposable:
     number: int
     origin: Destination | None = None
     """Who serves its callers while no client does."""
+    always: bool = False
+    """No client may have it: its callers go to the origin."""
 
 
 class Caller(SocketFlow):
@@ -83,6 +86,7 @@ class Port:
         self.has_client = False
         """Whether a client is attached, whatever it claims."""
         self._origin = exposable.origin
+        self.is_passed = exposable.always
         self._address = address
         self._tasks = tasks
         self._nobody = nobody
@@ -98,7 +102,9 @@ class Port:
     @property
     def serves(self) -> bool:
         """Whether its callers get somewhere."""
-        return self.claimant is not None or (self._origin is not None and not self.has_client)
+        if self.claimant is not None or self.is_passed:
+            return True
+        return self._origin is not None and not self.has_client
 
     def update(self) -> None:
         """Listen, or don't, as it is wanted by now. OSError where that is not possible."""
@@ -197,7 +203,7 @@ class Inbound:
         PermissionError where it is none that may be exposed, OSError where we can't listen there.
         """
         port = self._ports.get(number)
-        if port is None:
+        if port is None or port.is_passed:
             raise PermissionError(f"port {number} was not asked for when the shadow was made")
         before, port.claimant = port.claimant, LaptopPort(laptop, asked_host, number)
         port.has_client = True

@@ -104,7 +104,7 @@ async def _end_when_idle(shadow: Shadow, idle_s: float, finish: Callable[[int], 
 
 def _build_exposable(exposed: ExposedPort, tasks: asyncio.TaskGroup) -> Exposable:
     origin = Origin(*exposed.origin, tasks) if exposed.origin is not None else None
-    return Exposable(exposed.number, origin)
+    return Exposable(exposed.number, origin, exposed.always)
 
 
 def _read_resolv_conf() -> str:

@@ -176,7 +176,7 @@ def test_what_the_user_asks_for_is_on_job_and_pod_and_takes_nothing_of_ours():
 EXPOSING = replace(
     SPEC,
     command="exchange",
-    ports=(ShadowPort(80, "http"), ShadowPort(7023, origin="tomcat-origin.demo.svc:7023")),
+    ports=(ShadowPort(80, "http"), ShadowPort(7023, origin="away"), ShadowPort(9, origin="always")),
     pod_labels=(("app", "tomcat"), ("app.kubernetes.io/name", "tomcat")),
     hostname="db-0",
     subdomain="db",
@@ -195,6 +195,7 @@ def test_a_shadow_that_exposes_ports_is_asked_for_its_own_health():
     assert container["ports"] == [
         {"containerPort": 80, "protocol": "TCP", "name": "http"},
         {"containerPort": 7023, "protocol": "TCP"},
+        {"containerPort": 9, "protocol": "TCP"},
     ]
     assert pod["securityContext"]["sysctls"] == [
         {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
@@ -209,7 +210,8 @@ def test_the_shadow_understands_what_its_manifest_says():
     found = parse_arguments([each.replace("$(POD_IP)", "10.244.0.9") for each in arguments])
     assert found.exposed == (
         ShadowArgument(80),
-        ShadowArgument(7023, ("tomcat-origin.demo.svc", 7023)),
+        ShadowArgument(7023, ("ktnet-connect-abcde-origin.demo.svc", 7023)),
+        ShadowArgument(9, ("ktnet-connect-abcde-origin.demo.svc", 9), always=True),
     )
     assert (found.expose_bind, found.health_port, found.idle_s) == ("10.244.0.9", 7024, math.inf)
 

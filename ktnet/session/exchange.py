@@ -1,0 +1,277 @@
+"""A workload's, or a Service's, requests to this machine; and back.
+
+plan ─► shadow ─► its ports reach us? ─► Ready? ─► take ─► (exchanged)
+                                                              │
+gone ◄─ shadow drains ◄─ is the workload ready again? ◄─ give back
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ktnet.cluster.dependents import Dependent
+from ktnet.cluster.exchange import give_back, take_by_scale, take_by_selector
+from ktnet.cluster.exposure import Exposure
+from ktnet.cluster.holding import find_holder
+from ktnet.cluster.manifests import (
+    ShadowSpec,
+    build_origin_name,
+    build_selector,
+    build_service,
+)
+from ktnet.cluster.readiness import wait_until_available, wait_until_ready
+from ktnet.cluster.record import Mode, Record
+from ktnet.cluster.review import require_rights
+from ktnet.cluster.rights import list_for_exchange, list_required
+from ktnet.cluster.upkeep import run_upkeep
+from ktnet.errors import ClusterUnreachable, KtnetError, NotFound
+from ktnet.session.cluster import Cluster, open_cluster
+from ktnet.session.exchange_plan import ExchangePlan, plan_by_scale, plan_by_selector
+from ktnet.session.inbound import Inbound, open_inbound
+from ktnet.session.leftovers import tidy
+from ktnet.session.options import ClusterOptions, ShadowOptions
+from ktnet.session.report import Report
+from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.tasks import open_tasks
+
+RETRY_INTERVAL_S = 1.0
+"""Between attempts to give back, while the API server is away."""
+
+
+@dataclass(frozen=True)
+class ExchangeOptions:
+    """What is exchanged, and how."""
+
+    cluster: ClusterOptions
+    shadow: ShadowOptions
+    name: str
+    exposures: tuple[Exposure, ...]
+    mode: Mode = "scale"
+    on_disconnect: str = "origin"
+    """Mode selector: "origin" or "refuse"."""
+    recover_wait_s: float = 120
+
+
+class ExchangeSession:
+    """A workload or Service that is exchanged."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        options: ExchangeOptions,
+        plan: ExchangePlan,
+        tunnel: Tunnel,
+        inbound: Inbound,
+        report: Report,
+    ) -> None:
+        self._cluster = cluster
+        self._options = options
+        self._plan = plan
+        self._tunnel = tunnel
+        self._inbound = inbound
+        self._report = report
+        self._record: Record | None = None
+        self._is_given_back = False
+
+    @property
+    def _session(self) -> str:
+        return self._tunnel.shadow.name
+
+    @property
+    def _selector(self) -> dict[str, str] | None:
+        """What the Service's selector is meanwhile; None for a workload."""
+        return build_selector(self._session) if self._options.mode == "selector" else None
+
+    async def take(self) -> None:
+        """From now on its requests come here. Raises Conflict where somebody else has it."""
+        take: Awaitable[Record]
+        api, namespace, subject = self._cluster.api, self._cluster.namespace, self._plan.subject
+        if self._selector is None:
+            take = take_by_scale(
+                api, namespace, subject, session=self._session, holder=find_holder()
+            )
+        else:
+            take = take_by_selector(
+                api,
+                namespace,
+                subject,
+                self._selector,
+                session=self._session,
+                holder=find_holder(),
+            )
+        self._record = await take
+        self._report.step("taken", self._describe_taken(self._record))
+
+    def _describe_taken(self, record: Record) -> str:
+        title = self._plan.subject.title
+        if record.mode == "scale":
+            return f"{title} is at 0 of {record.replicas}; its requests come here"
+        return f"{title} leads here"
+
+    async def watch(self) -> None:
+        """Has the tunnel come back whenever it breaks; raises what can't come back, and Conflict
+        where somebody else has put the workload back."""
+        async with open_tasks() as tasks:
+            tasks.create_task(
+                run_upkeep(
+                    self._cluster.api,
+                    self._cluster.namespace,
+                    self._plan.subject,
+                    self._session,
+                    self._selector,
+                    self._report.note,
+                )
+            )
+            await self._tunnel.watch()
+
+    async def end(self) -> None:
+        """Give back, wait until it is served there again, then send the last callers away."""
+        self._report.begin()
+        async with open_tasks() as tasks:
+            # Callers come here until others are ready to take them.
+            tasks.create_task(_keep_up(self._tunnel))
+            if not await self._give_back():
+                return
+            if self._record is not None and self._record.mode == "scale":
+                await self._wait_until_served(self._record.replicas)
+        await self._tunnel.shadow.delete()
+
+    async def _give_back(self) -> bool:
+        """Whether it is as it was. It may have been taken though we have heard no answer."""
+        subject, namespace = self._plan.subject, self._cluster.namespace
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._options.recover_wait_s
+        asked = self._record or Record(self._session, "", "", self._options.mode)
+        while True:
+            try:
+                undone = await give_back(self._cluster.api, namespace, subject, asked)
+            except ClusterUnreachable as error:
+                if loop.time() >= give_up_at:
+                    self._say_not_given_back(error)
+                    return False
+                await asyncio.sleep(RETRY_INTERVAL_S)
+            except KtnetError as error:
+                self._say_not_given_back(error)
+                return False
+            else:
+                self._is_given_back = True
+                if undone:
+                    self._report.step("given back", subject.title)
+                return True
+
+    def _say_not_given_back(self, error: KtnetError) -> None:
+        # Where its requests go to; with an origin it passes them on.
+        self._tunnel.shadow.is_kept = True
+        self._report.note(
+            f"{self._plan.subject.title} could not be put back: {error}; when the cluster is "
+            f"there again: ktnet recover {self._plan.subject.title} -n {self._cluster.namespace}"
+        )
+
+    async def _wait_until_served(self, replicas: int) -> None:
+        subject = self._plan.subject
+        if not replicas:
+            return
+        self._report.waiting(f"{replicas} of {subject.title} to be ready")
+        with suppress(NotFound):
+            if not await wait_until_available(
+                self._cluster.api,
+                self._cluster.namespace,
+                subject.plural,
+                subject.name,
+                replicas,
+                self._options.recover_wait_s,
+            ):
+                self._report.note(
+                    f"{subject.title} is not ready within {self._options.recover_wait_s:g} s, and "
+                    "isn't waited for any longer (--recover-wait)"
+                )
+
+    def describe_end(self) -> str:
+        """What is left of it, once it has been undone."""
+        if self._is_given_back and self._tunnel.shadow.is_gone:
+            return "the cluster is as it was, and this machine was never changed"
+        if self._is_given_back:
+            return f"{self._session} in the cluster ends by itself"
+        return f"{self._plan.subject.title} is not put back: see `ktnet recover`"
+
+    def describe(self) -> dict[str, Any]:
+        """Its state, for `ktnet status`."""
+        return {
+            **self._tunnel.describe(),
+            "exchanged": self._plan.subject.title,
+            "mode": self._options.mode,
+            "exposed": self._inbound.describe(),
+        }
+
+    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
+        """Raises NotFound: no name of this machine is decided upon here."""
+        raise NotFound("`ktnet exchange` doesn't touch this machine's names")
+
+
+@asynccontextmanager
+async def open_exchange_session(
+    options: ExchangeOptions, report: Report
+) -> AsyncIterator[ExchangeSession]:
+    """Exchanges until the context is left; then all is as it was.
+
+    Raises a KtnetError that says which part failed, everything undone.
+    """
+    async with AsyncExitStack() as parts:
+        cluster = await parts.enter_async_context(open_cluster(options.cluster))
+        report.step("cluster", cluster.describe())
+        await tidy(cluster, report)
+        make_plan = plan_by_scale if options.mode == "scale" else plan_by_selector
+        plan = await make_plan(
+            cluster, options.name, options.exposures, options.on_disconnect, report
+        )
+        needed = (*list_required("exchange"), *list_for_exchange(plan.subject.plural))
+        await require_rights(cluster.api, cluster.namespace, needed)
+        spec = _build_spec(options, cluster.namespace, plan)
+        tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
+        if options.mode == "selector":
+            await _make_origin(tunnel, plan, spec)
+        inbound = await parts.enter_async_context(open_inbound(tunnel, plan.ports, report))
+        await inbound.prove()
+        await wait_until_ready(
+            cluster.api, cluster.namespace, tunnel.shadow.pod.name, spec.timeout_s
+        )
+        ports = ", ".join(f"{each.port.remote} -> {each.here}" for each in inbound.exposed)
+        report.step("ports", ports)
+        session = ExchangeSession(cluster, options, plan, tunnel, inbound, report)
+        # Before it is taken: we may never hear the answer.
+        parts.push_async_callback(session.end)
+        await session.take()
+        yield session
+
+
+def _build_spec(options: ExchangeOptions, namespace: str, plan: ExchangePlan) -> ShadowSpec:
+    return replace(
+        build_spec(options.shadow, namespace),
+        command="exchange",
+        ports=plan.shadow_ports,
+        pod_labels=tuple(sorted(plan.pod_labels.items())),
+        hostname=plan.hostname,
+        subdomain=plan.subdomain,
+        # It stands in others' place until that is undone.
+        idle_s=0,
+    )
+
+
+async def _make_origin(tunnel: Tunnel, plan: ExchangePlan, spec: ShadowSpec) -> None:
+    """The Service by which the original pods are still reached."""
+    session = tunnel.shadow.name
+    name = build_origin_name(session)
+    selector = dict(plan.subject.obj["spec"]["selector"])
+    build = partial(build_service, name, spec, session, selector)
+    await tunnel.shadow.dependents.add(Dependent("services", name, build))
+
+
+async def _keep_up(tunnel: Tunnel) -> None:
+    """What can't come back any more is no reason not to go on giving back."""
+    with suppress(KtnetError):
+        await tunnel.watch()

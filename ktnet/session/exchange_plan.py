@@ -1,0 +1,144 @@
+"""What an exchange will do, from what the cluster says of the workload: nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ktnet.cluster.exchange import check_free, check_selectable
+from ktnet.cluster.exposure import (
+    ExposedPort,
+    Exposure,
+    list_named_ports,
+    list_target_ports,
+    resolve_exposures,
+)
+from ktnet.cluster.manifests import ShadowPort
+from ktnet.cluster.workload import (
+    Subject,
+    find_autoscaler,
+    find_gitops,
+    find_services,
+    find_subject,
+)
+from ktnet.errors import Forbidden, NotFound, UsageError
+from ktnet.session.cluster import Cluster
+from ktnet.session.report import Report
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExchangePlan:
+    """What is changed, and who takes its place."""
+
+    subject: Subject
+    ports: tuple[ExposedPort, ...]
+    shadow_ports: tuple[ShadowPort, ...]
+    pod_labels: dict[str, str] = field(default_factory=dict)
+    hostname: str = ""
+    subdomain: str = ""
+
+
+async def plan_by_scale(
+    cluster: Cluster,
+    name: str,
+    exposures: tuple[Exposure, ...],
+    _on_disconnect: str,
+    report: Report,
+) -> ExchangePlan:
+    """A workload's pods go, and the shadow has their labels.
+
+    Raises NotFound, Conflict, UsageError.
+    """
+    api, namespace = cluster.api, cluster.namespace
+    subject = await find_subject(api, namespace, name)
+    await check_free(api, namespace, subject, subject.obj)
+    services = await find_services(api, namespace, subject.pod_labels)
+    if not services:
+        raise NotFound(
+            f"no Service sends requests to {subject.title}: there is nothing to exchange",
+            hint="do its labels match the Service's selector?",
+        )
+    ports = resolve_exposures(exposures, subject.pod_spec, services)
+    for each in _list_unexposed(services, subject.pod_spec, ports):
+        report.note(f"port {each} of its pods isn't exposed: meanwhile it is refused")
+    for who in find_gitops(subject.obj):
+        report.note(f"{who} keeps {subject.title}, and may scale it up again meanwhile")
+    try:
+        autoscaler = await find_autoscaler(api, namespace, subject)
+    except Forbidden:
+        autoscaler = None
+    if autoscaler:
+        report.note(
+            f"the HorizontalPodAutoscaler {autoscaler} scales {subject.title}: it pauses while "
+            "that is at 0"
+        )
+    hostname = subdomain = ""
+    if subject.plural == "statefulsets":
+        hostname, subdomain = f"{subject.name}-0", str(subject.obj["spec"].get("serviceName") or "")
+        lost = [f"{subject.name}-{number}" for number in range(1, subject.replicas)]
+        if lost:
+            report.note(f"the names of {', '.join(lost)} don't resolve meanwhile")
+    shadow_ports = tuple(ShadowPort(port.remote, port.name) for port in ports)
+    return ExchangePlan(subject, ports, shadow_ports, subject.pod_labels, hostname, subdomain)
+
+
+async def plan_by_selector(
+    cluster: Cluster,
+    name: str,
+    exposures: tuple[Exposure, ...],
+    on_disconnect: str,
+    _report: Report,
+) -> ExchangePlan:
+    """A Service leads to the shadow, and its pods stay. Raises NotFound, Conflict, UsageError."""
+    api, namespace = cluster.api, cluster.namespace
+    found = await find_subject(api, namespace, name, services=True)
+    if found.plural == "services":
+        subject = found
+        check_selectable(subject.obj)
+        pod_spec = await _read_pod_spec(cluster, subject.pod_labels)
+    else:
+        subject = _choose_service(found, await find_services(api, namespace, found.pod_labels))
+        check_selectable(subject.obj)
+        pod_spec = found.pod_spec
+    await check_free(api, namespace, subject, subject.obj)
+    ports = resolve_exposures(exposures, pod_spec, [subject.obj])
+    names = {number: name for name, number in list_named_ports(pod_spec)}
+    origin = "away" if on_disconnect == "origin" else "never"
+    shadow_ports = (
+        *(ShadowPort(port.remote, port.name, origin) for port in ports),  # type: ignore[arg-type]
+        *(
+            ShadowPort(number, names.get(number, ""), "always")
+            for number in _list_unexposed([subject.obj], pod_spec, ports)
+        ),
+    )
+    return ExchangePlan(subject, ports, shadow_ports)
+
+
+def _choose_service(workload: Subject, services: list[Json]) -> Subject:
+    if not services:
+        raise NotFound(f"no Service sends requests to {workload.title}")
+    if len(services) > 1:
+        names = ", ".join(f"service/{each['metadata']['name']}" for each in services)
+        raise UsageError(
+            f"several Services send requests to {workload.title}", hint=f"which one: {names}?"
+        )
+    return Subject("services", services[0])
+
+
+async def _read_pod_spec(cluster: Cluster, labels: dict[str, str]) -> Json:
+    """Of one of the Service's pods, for its ports' names; empty where it has none now."""
+    listing = await cluster.api.list_all(
+        "pods", namespace=cluster.namespace, labels=labels, at_most=1
+    )
+    return dict(listing["items"][0].get("spec") or {}) if listing["items"] else {}
+
+
+def _list_unexposed(
+    services: Iterable[Json], pod_spec: Json, ports: Iterable[ExposedPort]
+) -> list[int]:
+    """Ports of the pods that Services send requests to, and the user doesn't expose."""
+    exposed = {port.remote for port in ports}
+    return sorted(set(list_target_ports(services, pod_spec)) - exposed)

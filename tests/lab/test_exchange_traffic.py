@@ -1,0 +1,190 @@
+"""`ktnet exchange`: what callers see from its beginning to its end, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from connect_client import differences, read_session, wait_until
+from inbound_scene import (
+    ECHO,
+    call,
+    fails,
+    kubectl,
+    open_app,
+    open_command,
+    open_loop,
+    read_object,
+)
+
+from ktnet.cluster.record import ANNOTATION
+from ktnet.lab.harness import KTNET, Lab, open_lab
+
+pytestmark = pytest.mark.lab
+
+SOAK = "KTNET_SOAK" in os.environ
+REQUESTS = 10_000 if SOAK else 300
+SHOP = "shop.demo.svc.cluster.local"
+
+
+def build_workload(kind: str, name: str, replicas: int, port: int = 8080) -> list[dict[str, Any]]:
+    """A workload whose process serves on until its grace is over, with its Service."""
+    labels = {"app": name, "app.kubernetes.io/name": name}
+    container = {
+        "name": "app",
+        "image": "lab/http-echo:1",
+        "command": ["python3", "-c", ECHO.replace('"127.0.0.1"', '"0.0.0.0"'), str(port), name],
+        "ports": [{"name": "http", "containerPort": port}],
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+    }
+    spec: dict[str, Any] = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {"terminationGracePeriodSeconds": 3, "containers": [container]},
+        },
+    }
+    if kind == "StatefulSet":
+        spec["serviceName"] = name
+    service: dict[str, Any] = {
+        "selector": labels,
+        "ports": [{"name": "web", "port": 80, "targetPort": "http"}],
+    }
+    return [
+        {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
+    ]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with open_lab(f"exchange-{os.getpid()}") as lab:
+        path = tmp_path_factory.mktemp("objects") / "shop.json"
+        items = build_workload("Deployment", "shop", 2)
+        path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        kubectl(lab, "create", "--validate=false", "-f", str(path))
+        wait_until(lambda: read_object(lab, "deploy", "shop")["status"].get("readyReplicas") == 2)
+        yield lab
+
+
+def read_state(lab: Lab) -> dict[str, Any]:
+    """All that an exchange may touch, but for what counts changes."""
+
+    def keep(obj: dict[str, Any]) -> dict[str, Any]:
+        metadata = {
+            k: v for k, v in obj["metadata"].items() if k in {"name", "labels", "annotations"}
+        }
+        return {"metadata": metadata, "spec": obj["spec"]}
+
+    kinds = ("deployments", "statefulsets", "services", "jobs", "leases")
+    found = {}
+    for kind in kinds:
+        listing = json.loads(kubectl(lab, "get", kind, "-o", "json"))
+        found[kind] = sorted((keep(obj) for obj in listing["items"]), key=str)
+    return found
+
+
+def left_behind(lab: Lab, before: dict[str, Any]) -> list[str]:
+    after = read_state(lab)
+    return differences(before, after, *before)
+
+
+@pytest.mark.parametrize("mode", ["scale", "selector"])
+def test_no_request_fails_over_a_whole_exchange(lab: Lab, mode: str) -> None:
+    before = read_state(lab)
+    with open_loop(lab, SHOP, 80) as found, open_app(lab, 8080):
+        with open_command(lab, "exchange", "shop", "--expose", "8080", "--mode", mode) as client:
+            client.wait_for("ready")
+            kind = "deploy" if mode == "scale" else "service"
+            shop = read_object(lab, kind, "shop")
+            assert ANNOTATION in shop["metadata"]["annotations"]
+            if mode == "scale":
+                assert shop["spec"]["replicas"] == 0
+                wait_until(lambda: not json.loads(pods_of_shop(lab))["items"][1:])
+            requests = call(lab, SHOP, 80, "ids", str(REQUESTS), "20")
+            assert requests == {"asked": REQUESTS, "wrong": [], "failed": 0}
+            assert call(lab, SHOP, 80, "once", "id+1")["answer"].startswith("laptop ")
+            assert read_session(lab)["exchanged"] in {"deployment/shop", "service/shop"}
+            code, err = client.end(signal.SIGTERM if mode == "scale" else signal.SIGHUP)
+            assert code == 0, err
+        assert call(lab, SHOP, 80, "once", "id+1")["answer"].startswith("shop ")
+    print(mode, found)
+    assert found["failed"] == 0, found
+    assert found["names"].keys() == {"laptop", "shop"}
+    assert left_behind(lab, before) == []
+
+
+def pods_of_shop(lab: Lab) -> str:
+    return kubectl(lab, "get", "pods", "-l", "app=shop", "-o", "json")
+
+
+def test_a_laptop_that_is_gone_leaves_the_origin_in_selector_mode(lab: Lab) -> None:
+    before = read_state(lab)
+    with open_app(lab, 8080):
+        client_options = ("--expose", "8080:http", "--mode", "selector")
+        with open_command(lab, "exchange", "service/shop", *client_options) as client:
+            client.wait_for("ready")
+            lab.fault("forwards", deed="stall")
+            wait_until(lambda: answers(lab, "shop"), 20)
+            lab.fault("forwards", deed="resume")
+            wait_until(lambda: answers(lab, "laptop"), 20)
+            lab.fault("forwards", deed="cut")
+            client.wait_for("is back")
+            wait_until(lambda: answers(lab, "laptop"), 20)
+            os.kill(client.pid, signal.SIGKILL)
+            client.process.wait(10)
+            wait_until(lambda: answers(lab, "shop"), 20)
+        kubectl(lab, "delete", "lease", "-l", "ktnet.dev/command=exchange")
+        done = subprocess.run(
+            lab.exec(*KTNET, "recover", "service/shop", "-n", "demo"), check=False
+        )
+        assert done.returncode == 0
+        assert answers(lab, "shop")
+        kubectl(lab, "delete", "jobs", "-l", "ktnet.dev/command=exchange")
+    wait_until(lambda: left_behind(lab, before) == [], 20)
+
+
+def answers(lab: Lab, name: str) -> bool:
+    return call(lab, SHOP, 80, "once", "id+1").get("answer", "").startswith(f"{name} ")
+
+
+def test_a_service_whose_selector_is_reset_leads_here_again(lab: Lab) -> None:
+    before = read_state(lab)
+    selector = read_object(lab, "service", "shop")["spec"]["selector"]
+    with open_app(lab, 8080):
+        options = ("--expose", "8080", "--mode", "selector")
+        with open_command(lab, "exchange", "service/shop", *options) as client:
+            client.wait_for("ready")
+            patch = [{"op": "replace", "path": "/spec/selector", "value": selector}]
+            kubectl(lab, "patch", "service", "shop", "--type=json", "-p", json.dumps(patch))
+            client.wait_for("reset the selector")
+            wait_until(lambda: answers(lab, "laptop"), 20)
+            assert client.end()[0] == 0
+    assert left_behind(lab, before) == []
+
+
+def test_somebody_else_who_puts_it_back_ends_it(lab: Lab) -> None:
+    before = read_state(lab)
+    exchanging = open_command(lab, "exchange", "shop", "--expose", "8080")
+    with open_app(lab, 8080), exchanging as client:
+        client.wait_for("ready")
+        lab.run(*KTNET, "recover", "shop", "-n", "demo", "--force")
+        code, err = client.wait()
+        assert (code, "put deployment/shop back" in err) == (10, True), err
+    assert left_behind(lab, before) == []
+
+
+def test_what_can_not_begin_changes_nothing(lab: Lab) -> None:
+    before = read_state(lab)
+    assert fails(lab, "exchange", "nothing", "--expose", "8080")[0] == 11
+    assert fails(lab, "exchange", "pod/db-0", "--expose", "8080")[0] == 2
+    assert fails(lab, "exchange", "shop", "--expose", "8080:nope")[0] == 11
+    assert fails(lab, "exchange", "shop", "--expose", "8080:0")[0] == 2
+    assert fails(lab, "exchange", "service/shop", "--expose", "8080")[0] == 2
+    assert left_behind(lab, before) == []
