@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,7 +26,10 @@ from inbound_scene import (
 from ktnet.cluster.record import ANNOTATION
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl runs the callers in pods"),
+]
 
 SOAK = "KTNET_SOAK" in os.environ
 REQUESTS = 10_000 if SOAK else 300

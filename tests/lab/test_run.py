@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 
@@ -13,7 +14,10 @@ from inbound_scene import call, fails, kubectl, open_app, open_command, read_obj
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl runs the callers in pods"),
+]
 
 SOAK = "KTNET_SOAK" in os.environ
 REQUESTS = 10_000 if SOAK else 500

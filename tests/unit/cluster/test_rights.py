@@ -21,6 +21,7 @@ from ktnet.cluster.rights import (
     build_rules,
     describe_rights,
     find_missing,
+    list_for_exchange,
     list_optional,
     list_required,
 )
@@ -66,6 +67,16 @@ def test_the_documentation_says_the_same():
     assert written == build_roles("connect")
     for each in list_optional("connect"):
         assert each.lost in " ".join(text.split())
+
+
+def test_the_roles_of_run_and_exchange_are_written_down():
+    text = (Path(__file__).parents[3] / "docs" / "exchange.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    run, exchange = (document["rules"] for document in yaml.safe_load_all(block))
+    assert run == build_rules(list_required("run"))
+    kinds = ("deployments", "statefulsets", "services")
+    changed = [right for kind in kinds for right in list_for_exchange(kind)]
+    assert exchange == build_rules([*list_required("exchange"), *changed])
 
 
 @pytest.mark.parametrize("missing", REQUIRED, ids=lambda right: f"{right.verb} {right.resource}")
