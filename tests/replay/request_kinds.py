@@ -14,6 +14,9 @@ from ktnet.lab.api.target import parse_target
 
 _REFERENCE = "kubernetes.io/docs/reference/kubernetes-api/"
 
+_BY_NAME = "kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/"
+"""By fieldSelector=metadata.name, where the same without one is recorded."""
+
 UNPROVEN: dict[tuple[str, str], str] = {
     ("list", "events"): f"{_REFERENCE}cluster-resources/event-v1/ (recorded as a Table only)",
     ("list", "nodes"): f"{_REFERENCE}cluster-resources/node-v1/ (recorded as a Table only)",
@@ -25,6 +28,13 @@ UNPROVEN: dict[tuple[str, str], str] = {
     ("patch", "statefulsets.apps"): (
         f"{_REFERENCE}workload-resources/stateful-set-v1/ (as of Deployments, which are recorded)"
     ),
+    ("get", "statefulsets.apps"): f"{_REFERENCE}workload-resources/stateful-set-v1/",
+    ("list", "deployments.apps"): _BY_NAME,
+    ("watch", "deployments.apps"): _BY_NAME,
+    ("watch", "statefulsets.apps"): _BY_NAME,
+    ("list", "services"): _BY_NAME,
+    ("watch", "services"): _BY_NAME,
+    ("patch", "services"): "RFC 6902 (as of Deployments, which are recorded)",
 }
 """(verb, resource) that no recording shows, and where Kubernetes says how it is answered."""
 
