@@ -390,8 +390,10 @@ def test_a_plugin_that_hangs_is_quoted_and_ended_with_its_children(tmp_path):
     with pytest.raises(ClusterUnreachable, match="within 2 s: waiting for your phone"):
         ask(tmp_path, exec_user("./login"), plugin_timeout_s=2.0)
     # They have been sent SIGKILL; that they die of it takes a moment on a busy machine.
+    ended = pids.read_text().split()
+    assert len(ended) == 2, "it was ended before it had a child"
     give_up_s = time.monotonic() + 10
-    while not all(map(is_zombie, pids.read_text().split())):
+    while not all(map(is_zombie, ended)):
         assert time.monotonic() < give_up_s, "the plugin or its child is still running"
         time.sleep(0.01)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -29,12 +30,21 @@ class PretendingKubelet:
 
     def _see(self, pod: Obj) -> None:
         meta = pod["metadata"]
+        if not self._is_there(meta):
+            return
         if meta.get("deletionTimestamp"):
             if meta.get("deletionGracePeriodSeconds"):
                 self._store.delete("pods", meta["namespace"], meta["name"], grace_s=0)
         elif pod["status"].get("phase") == "Pending":
             self._number += 1
             self.set_status(pod, "Running", ready="True", podIP=f"10.244.0.{self._number}")
+
+    def _is_there(self, meta: Obj) -> bool:
+        """Whether it is still that pod: an event tells what was, and it may be gone by now."""
+        namespace, name = meta["namespace"], meta["name"]
+        return self._store.has("pods", namespace, name) and (
+            self._store.get("pods", namespace, name)["metadata"]["uid"] == meta["uid"]
+        )
 
     def set_status(self, pod: Obj, phase: str, *, ready: str, **fields: Any) -> None:
         condition = {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:00Z"}
@@ -258,8 +268,15 @@ def test_propagation_of_a_jobs_deletion(policy: str | None, left: list[str]) -> 
 def test_an_owner_that_never_was_is_an_owner_gone() -> None:
     async def scenario(cluster: Cluster) -> None:
         ghost = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "g", "uid": "none"}}
-        cluster.create("secrets", owned_by(ghost, "Secret", "lost"))
-        await cluster.until(lambda: "lost" not in cluster.names("secrets"))
+        taken_s = []
+        for _ in range(5):
+            start_s = time.monotonic()
+            cluster.create("secrets", owned_by(ghost, "Secret", "lost"))
+            await cluster.until(lambda: "lost" not in cluster.names("secrets"))
+            taken_s.append(time.monotonic() - start_s)
+        # Recorded as gone after 0.1 s. The fastest of several: a busy machine slows some of them,
+        # a back-off would slow each.
+        assert min(taken_s) < 0.1
 
     in_cluster(scenario)
 
