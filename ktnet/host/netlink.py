@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from ktnet.errors import HostNetworkError, HostPermissionError
 from ktnet.host.plan import AddressFact, LinkPlan, RouteFact
+from ktnet.host.tun import RIGHTS_HINT
 
 ROUTE_PROTOCOL = 107
 """Who made a route ("proto 107" in `ip route`): assigned to nobody in linux/rtnetlink.h and
@@ -206,6 +207,6 @@ def _explained(what: str, *, unless: int = 0) -> Iterator[None]:
         if error.code in (errno.EPERM, errno.EACCES):
             raise HostPermissionError(
                 f"{what}: the capability NET_ADMIN is missing",
-                hint="run as root; a container needs --cap-add NET_ADMIN --device /dev/net/tun",
+                hint=RIGHTS_HINT,
             ) from error
         raise HostNetworkError(f"{what}: {os.strerror(error.code)}") from error

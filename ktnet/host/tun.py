@@ -30,6 +30,11 @@ TUN_F_TSO6 = 0x04
 _IFREQ = struct.Struct("16sH22x")
 """struct ifreq of linux/if.h: the name, and of the union the flags."""
 
+_WITHOUT = "without them there is: ktnet connect --mode proxy"
+RIGHTS_HINT = (
+    f"run as root; a container needs --cap-add NET_ADMIN --device /dev/net/tun; {_WITHOUT}"
+)
+
 DNS_PORT = 53
 DNS_BACKLOG = 128
 """Of the TCP listener: local applications whose answer was truncated, all at once."""
@@ -56,7 +61,7 @@ def open_tun(name: str) -> int:
         if error.errno == errno.EPERM:
             raise HostPermissionError(
                 "the TUN device can't be made: the capability NET_ADMIN is missing",
-                hint="run as root; a container needs --cap-add NET_ADMIN --device /dev/net/tun",
+                hint=RIGHTS_HINT,
             ) from error
         raise HostNetworkError(f"the TUN device {name} can't be made: {error.strerror}") from error
     return descriptor
@@ -94,7 +99,10 @@ def open_dns_sockets(name: str, address: IPv4Address) -> tuple[socket.socket, so
 
 def _device_hint(number: int | None) -> str:
     if number == errno.ENOENT:
-        return "load it with: modprobe tun; a container needs --device /dev/net/tun"
+        return (
+            "load it with: modprobe tun; a container needs --cap-add NET_ADMIN --device "
+            f"/dev/net/tun; {_WITHOUT}"
+        )
     if number in (errno.ENODEV, errno.ENXIO):
         return "the kernel has no TUN driver: modprobe tun"
-    return "run as root; a container needs --cap-add NET_ADMIN --device /dev/net/tun"
+    return RIGHTS_HINT

@@ -22,6 +22,7 @@ from ktnet.lab.node.pod import Node, PodWorker
 from ktnet.lab.node.refusal import Refusal
 from ktnet.lab.node.spawner import Spawner
 from ktnet.lab.node.syscalls import MS_NODEV, MS_NOSUID, mount, unmount
+from ktnet.lab.node.unpacked import list_unpacked_images
 from ktnet.lab.topology import NODE_NAME
 
 Obj = dict[str, Any]
@@ -40,7 +41,7 @@ class Kubelet:
         laptops: Sequence[Laptop] = (),
     ) -> None:
         """`accounts` issues the pods' tokens."""
-        self.images = list_images()
+        self.images = list_images() | list_unpacked_images()
         self._store = store
         self._accounts = accounts
         self._spawner = spawner
