@@ -86,10 +86,23 @@ def connect(
     is reachable from this machine; then all of it is undone.
     """
     from ktnet.commands.foreground import run_in_foreground
-    from ktnet.host.channel import start_helper
     from ktnet.host.privileges import step_down
+
+    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
+    if mode == "proxy":
+        # What the other mode is made of is Linux's alone, and isn't even imported here.
+        from ktnet.session.proxy import open_proxy_session
+
+        if said := step_down():
+            progress.note(said)
+        offered = open_proxy_session(
+            build_proxy_options(cluster, shadow, listen, proxy_user), progress
+        )
+        run_in_foreground("connect", identity, offered, progress, detach=detach)
+        return
+
+    from ktnet.host.channel import start_helper
     from ktnet.session.connect import open_session
-    from ktnet.session.proxy import open_proxy_session
 
     options = ConnectOptions(
         cluster=cluster,
@@ -98,17 +111,10 @@ def connect(
         helper=helper,
         dns_mode=dns_mode,
     )
-    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     # Whoever has root's rights gives them up, but for those of the helper, before all else.
-    started = start_helper() if mode == "tun" and os.geteuid() == 0 else None
+    started = start_helper() if os.geteuid() == 0 else None
     if said := step_down():
         progress.note(said)
-    if mode == "proxy":
-        opening = open_proxy_session(
-            build_proxy_options(cluster, shadow, listen, proxy_user), progress
-        )
-        run_in_foreground("connect", identity, opening, progress, detach=detach)
-        return
     opened = open_session(options, progress, started)
     run_in_foreground("connect", identity, opened, progress, detach=detach)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from connect_client import CONNECT, HOST_STATE, OBJECTS, Client, differences, open_client
 
-from ktnet.lab.harness import Lab, open_lab
+from ktnet.lab.harness import KTNET, Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -92,3 +92,18 @@ def test_port_in_use(lab: Lab) -> None:
         assert code == 10
         assert "127.0.0.1:1080" in err
         first.end()
+
+
+def test_detached_it_stays_until_it_is_ended(lab: Lab) -> None:
+    before = lab.census()
+    options = ("--idle", "5", "--mode", "proxy", "--listen", "1080", "--detach")
+    done = subprocess.run(
+        lab.exec(*CONNECT, *options), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "detached (pid " in done.stdout
+    assert "export ALL_PROXY=" in done.stdout
+    found = curl(lab, "--socks5-hostname", "127.0.0.1:1080", "-o", "/dev/null", URL)
+    assert found.returncode == 0, found.stderr
+    lab.run(*KTNET, "disconnect")
+    assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
