@@ -17,9 +17,9 @@ from subprocess import DEVNULL
 
 from measures import MEASURES, Way
 from namespace import enter_new_namespace
-from openssh import build_keys, descendants, open_forwards, open_sshd
+from openssh import build_keys, find_session, open_forwards, open_sshd
 from peers import find_sshd
-from rounds import run_rounds, show, summarise
+from rounds import Round, run_rounds, show, summarise
 
 from ktnet.link.keys import new_client_key
 
@@ -44,10 +44,22 @@ def main() -> None:
         show(result)
 
 
-def run(rounds: int, seconds: float, names: list[str], wanted: Collection[str] = ()) -> dict:
-    """Medians and ratios. The calling process stays in a network namespace of its own."""
+def run(
+    rounds: int, seconds: float, names: list[str], wanted: Collection[str] = (), starts: int = 1
+) -> dict:
+    """Medians and ratios. The calling process stays in a network namespace of its own.
+
+    All ways are started anew `starts` times, for `rounds` each: what a start has fixed (on which
+    processor whose threads settle) is the same in all of its rounds, and no median of them helps.
+    """
     find_sshd()  # where there is still a network
     enter_new_namespace()
+    found = [each for _ in range(starts) for each in measure(rounds, seconds, names, wanted)]
+    return summarise(found, "ssh")
+
+
+def measure(rounds: int, seconds: float, names: list[str], wanted: Collection[str]) -> list[Round]:
+    """Rounds of one start."""
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         streams = [PYTHON, "-m", "ktnet.lab.workloads.streams"]
@@ -60,7 +72,7 @@ def run(rounds: int, seconds: float, names: list[str], wanted: Collection[str] =
         ]
         if wanted:
             ways = [way for way in ways if way.name in wanted]
-        return summarise(run_rounds(ways, names, rounds, seconds), "ssh")
+        return run_rounds(ways, names, rounds, seconds)
 
 
 def start(command: list[str], ready: str, **options) -> subprocess.Popen:
@@ -87,7 +99,9 @@ def open_ssh(directory: Path) -> Iterator[Way]:
         open_forwards(directory, "127.0.0.1", 1000, services) as client,
     ):
         wait_for_port(ECHO + 1000)
-        yield Way("ssh", "127.0.0.1", 1000, {"client": [client.pid], "server": descendants(server)})
+        yield Way(
+            "ssh", "127.0.0.1", 1000, {"client": [client.pid], "server": find_session(server)}
+        )
 
 
 def wait_for_port(port: int) -> None:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,6 +58,26 @@ def open_sshd(
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         server.wait()
+
+
+def find_session(server: subprocess.Popen) -> list[int]:
+    """The server's processes, once a client is logged in: until then one of them, which talks to
+    the network and may do nothing else ("[net]"), is about to end."""
+    for _ in range(400):
+        pids = descendants(server)
+        titles = [read_title(pid) for pid in pids]
+        if all(titles) and not any("[net]" in title for title in titles):
+            return pids
+        time.sleep(0.01)
+    raise RuntimeError("sshd did not get through with the log-in")
+
+
+def read_title(pid: int) -> str:
+    """proc_pid_cmdline(5); empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return ""
 
 
 def build_client_command(directory: Path) -> list[str]:
