@@ -203,7 +203,10 @@ async def _serve_connection(connection: socket.socket, resolver: Resolver) -> No
         except OSError as error:  # a TimeoutError is one too
             log.debug("a DNS connection ended: %s", error)
         finally:
-            writer.transport.abort()
+            # A transport that has closed after it sent what was left doesn't stand an abort (an
+            # AttributeError up to Python 3.13 at least), and that would end the whole proxy.
+            if connection.fileno() != -1:
+                writer.transport.abort()
 
 
 async def _read_queries(

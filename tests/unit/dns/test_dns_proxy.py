@@ -469,6 +469,42 @@ def test_client_that_reads_nothing_loses_its_connection(monkeypatch) -> None:
     asyncio.run(main())
 
 
+def test_client_that_reads_late_gets_all_and_the_proxy_lives_on() -> None:
+    """Most of its answer is still to be sent when its connection is closed on this side."""
+
+    async def main() -> None:
+        query = question("x.demo.svc.cluster.local")
+        reply = DNSRecord.parse(query).reply()
+        for _ in range(200):
+            reply.add_answer(RR("x", QTYPE.TXT, rdata=TXT(b"x" * 255)))
+        wire = bytes(reply.pack())
+
+        async def answer_much(message: bytes) -> bytes:
+            return wire
+
+        udp, tcp = bind_both()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        address = udp.getsockname()
+        async with open_proxy(udp, tcp, POLICY, answer_much, []):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, address)
+            await loop.sock_sendall(client, struct.pack("!H", len(query)) + query)
+            client.shutdown(socket.SHUT_WR)
+            received = await loop.sock_recv(client, 1)
+            for _ in range(100):  # the proxy sees the end, and closes
+                await asyncio.sleep(0)
+            while part := await loop.sock_recv(client, 1 << 16):
+                received += part
+            client.close()
+            assert received[4:] == wire[2:]
+            assert len(await ask_udp(address, query)) <= 512
+
+    asyncio.run(main())
+
+
 def test_more_connections_than_are_served_wait_for_their_turn(monkeypatch) -> None:
     monkeypatch.setattr(proxy_module, "MAX_CONNECTIONS", 2)
 

@@ -57,7 +57,8 @@ async def open_scene(handler=echo_until_eof, credentials=None):
             yield server.address[1], target.sockets[0].getsockname()[1]
         target.close()
         for writer in writers:
-            writer.transport.abort()
+            if writer.get_extra_info("socket").fileno() != -1:
+                writer.transport.abort()
             await writer.wait_closed()
 
 

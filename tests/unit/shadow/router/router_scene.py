@@ -91,9 +91,7 @@ class Scene:
     async def close(self) -> None:
         """The clients end."""
         for writer in self._writers:
-            writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            await cut(writer)
 
     async def exchange(self, *parts: bytes) -> bytes:
         """All that comes back until the router closes, the client having ended its side."""
@@ -146,9 +144,16 @@ async def serve(server: Server, handler: Handler) -> AsyncIterator[None]:
     finally:
         listening.close()
         for writer in writers:
-            writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            await cut(writer)
+
+
+async def cut(writer: asyncio.StreamWriter) -> None:
+    """End a connection in whatever state it is."""
+    # One that has closed after it sent what was left doesn't stand an abort (AttributeError).
+    if writer.get_extra_info("socket").fileno() != -1:
+        writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def read_response(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
