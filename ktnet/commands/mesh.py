@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
 import click
 
 from ktnet.commands.names import complete_workloads
 from ktnet.commands.options import cluster_options, progress_options, shadow_options
 from ktnet.commands.progress import Progress
 from ktnet.session.options import ClusterOptions, ShadowOptions
+
+if TYPE_CHECKING:
+    from ktnet.commands.foreground import Running
+    from ktnet.session.mesh import MeshOptions
+    from ktnet.session.report import Report
+
+    Open = Callable[[MeshOptions, Report], AbstractAsyncContextManager[Running]]
 
 
 @click.command()
@@ -61,11 +72,18 @@ def mesh(
     from ktnet.cluster.exposure import parse_exposures
     from ktnet.cluster.mesh import parse_mark
     from ktnet.commands.foreground import run_in_foreground
-    from ktnet.session.mesh import MeshOptions, open_mesh_session
+    from ktnet.session.mesh import MeshOptions
 
     key, value = parse_mark(version_mark)
     exposures = parse_exposures(",".join(expose))
     options = MeshOptions(cluster, shadow, name, exposures, key, value)
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
-    opening = open_mesh_session(options, progress)
+    opening = find_opener(mode)(options, progress)
     run_in_foreground("mesh", identity, opening, progress, detach=detach)
+
+
+def find_opener(mode: str) -> Open:
+    """What opens a session in this mode."""
+    from ktnet.session.mesh import open_mesh_session
+
+    return {"manual": open_mesh_session}[mode]
