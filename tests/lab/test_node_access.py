@@ -171,14 +171,15 @@ async def test_exec_is_killed_with_its_caller_and_with_its_pod(node: NodeScene) 
 
 @on_node
 async def test_exec_that_is_cancelled_while_it_starts_does_not_run_on(node: NodeScene) -> None:
+    async def run() -> None:
+        command = ["sleep", "500"]
+        process = await node.kubelet.exec(NAMESPACE, "pod", "main", command, stdin=False, tty=False)
+        await process.wait()  # on a busy machine it may have started before it is cancelled
+
     await node.start("pod", SLEEP)
     for turns in range(8):
         async with asyncio.TaskGroup() as tasks:
-            starting = tasks.create_task(
-                node.kubelet.exec(
-                    NAMESPACE, "pod", "main", ["sleep", "500"], stdin=False, tty=False
-                )
-            )
+            starting = tasks.create_task(run())
             for _ in range(turns):
                 await asyncio.sleep(0)
             starting.cancel()
