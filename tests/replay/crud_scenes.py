@@ -21,6 +21,7 @@ async def refusals(lab: Lab) -> None:
         *("unknown-subresource", "get-head", "get-options"),
         *("generatename", "lease-create-time-3-digits", "lease-create-time-no-fraction"),
         *("patch-missing", "patch-missing-lease", "yaml-body"),
+        *("field-validation-strict", "field-validation-warn", "field-validation-ignore"),
     )
     for name in names:
         await lab.replay(name)

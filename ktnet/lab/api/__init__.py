@@ -6,8 +6,10 @@ verb on which resource is meant), `authentication` (who is it; `accounts` knows 
 tokens), `impersonation` (for whom do they act), `authorization` (may they: `rbac` knows; `review`
 answers those who ask beforehand), then one of
 
-- `rest`: verbs to the store, by way of `query` and `body` (what the request says), `media` (which
-  form the answer has), `listing` (pages), `tables` and `watching` (a watch over HTTP);
+- `rest`: verbs to the store, by way of `call`: `query` and `body` (what the request says),
+  `fieldvalidation` (fields that the kind doesn't have; `fields.json` lists those that it has),
+  `media` (which form the answer has), `listing` (pages), `tables` and `watching` (a watch over
+  HTTP);
 - `podpaths`: `logs`, `portforward` and `execution`, the last two by way of `upgrade` and
   `websocket`; `runtime` is what all three need of a kubelet;
 - `discovery`.

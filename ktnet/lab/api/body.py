@@ -9,6 +9,7 @@ import yaml
 
 from ktnet.lab.api.deletion import DeleteOptions
 from ktnet.lab.api.errors import ApiError, Obj, bad_request, not_supported
+from ktnet.lab.api.fieldvalidation import Members, keep_known, refuse
 from ktnet.lab.api.resources import Resource
 
 MOST_BODY_BYTES = 3 * 1024 * 1024
@@ -45,10 +46,10 @@ def parse_patch_kind(content_type: str, *, custom: bool) -> str:
     return PATCH_KINDS[media]
 
 
-def parse_json(kind: str, body: bytes) -> Any:
+def parse_json(kind: str, body: bytes, *, hook: type[dict[str, Any]] | None = None) -> Any:
     """Raises ApiError 400, as far as possible in the words of Go's decoder."""
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=hook)
     except (ValueError, RecursionError) as error:
         shown = body[:200].decode(errors="replace") or "<empty>"
         raise bad_request(
@@ -85,13 +86,31 @@ def _say(error: Exception, body: bytes) -> str:
     return f"invalid character '{found}' looking for beginning of value"
 
 
-def parse_object(resource: Resource, content_type: str, body: bytes, *, kind: str = "") -> Obj:
-    """An object of that resource (or of `kind`, as /scale takes one); raises ApiError 400, 415."""
+def parse_object(
+    resource: Resource, content_type: str, body: bytes, *, kind: str = "", directive: str = "Ignore"
+) -> tuple[Obj, list[str]]:
+    """An object of that resource (or of `kind`, as /scale takes one), and what to warn of.
+
+    `directive` is the request's fieldValidation. Raises ApiError 400, 415.
+    """
     wanted = kind or resource.kind
+    obj = _parse_any(resource, content_type, body, wanted)
+    if resource.custom:
+        return obj, []
+    known, complaints = keep_known(wanted, obj)
+    if complaints and directive == "Strict":
+        raise refuse(wanted, resource.version, complaints)
+    return known, complaints if directive == "Warn" else []
+
+
+def _parse_any(resource: Resource, content_type: str, body: bytes, wanted: str) -> Obj:
     media = content_type.partition(";")[0].strip()
     if media not in {"", "application/json", "application/yaml"}:
         raise ApiError(415, "UnsupportedMediaType", _UNKNOWN_FORMAT)
-    obj = parse_yaml(wanted, body) if media.endswith("yaml") else parse_json(wanted, body)
+    if media.endswith("yaml"):
+        obj = parse_yaml(wanted, body)
+    else:
+        obj = parse_json(wanted, body, hook=Members)
     if not isinstance(obj, dict):
         raise bad_request(
             f"the object provided is unrecognized (must be of type {wanted}): couldn't get "

@@ -17,6 +17,7 @@ from ktnet.lab.api.fieldcheck import FieldCheck
 from ktnet.lab.api.selectors import Predicate, parse_field_selector, parse_label_selector
 
 META = "meta.k8s.io"
+FIELD_VALIDATIONS = ("Ignore", "Strict", "Warn")
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,17 @@ def parse_dry_run(query: Mapping[str, str], options_kind: str) -> bool:
         return value == "All"
     message = f'Unsupported value: ["{value}"]: supported values: "All"'
     cause = Cause("FieldValueNotSupported", message, "dryRun")
+    raise invalid(META, options_kind, "", [cause])
+
+
+def parse_field_validation(query: Mapping[str, str], options_kind: str) -> str:
+    """What becomes of unknown fields: Ignore, Warn or Strict; raises ApiError 422."""
+    value = query.get("fieldValidation", "")
+    if value in {"", *FIELD_VALIDATIONS}:
+        return value or "Warn"
+    listed = ", ".join(f'"{each}"' for each in FIELD_VALIDATIONS)
+    message = f'Unsupported value: "{value}": supported values: {listed}'
+    cause = Cause("FieldValueNotSupported", message, "fieldValidation")
     raise invalid(META, options_kind, "", [cause])
 
 

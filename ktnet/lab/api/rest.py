@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 
 import yaml
 from aiohttp import web
@@ -16,9 +15,9 @@ from ktnet.lab.api.authorization import Caller
 from ktnet.lab.api.body import (
     parse_delete_options,
     parse_json,
-    parse_object,
     parse_patch_kind,
 )
+from ktnet.lab.api.call import Call
 from ktnet.lab.api.deletion import Deleted
 from ktnet.lab.api.errors import (
     ApiError,
@@ -35,14 +34,17 @@ from ktnet.lab.api.listing import (
     strip_to_metadata,
     too_old,
 )
-from ktnet.lab.api.media import Form, choose_form
 from ktnet.lab.api.metadata import utc_now
 from ktnet.lab.api.podsecurity.admission import (
     build_warning,
     list_namespace_warnings,
     list_pod_warnings,
 )
-from ktnet.lab.api.query import check_list_options, parse_dry_run, parse_list_options
+from ktnet.lab.api.query import (
+    check_list_options,
+    parse_dry_run,
+    parse_list_options,
+)
 from ktnet.lab.api.rbac.escalation import check_escalation
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import build_scale
@@ -71,58 +73,6 @@ def respond(
 
 def respond_error(error: ApiError) -> web.Response:
     return respond(error.body(), error.status, error.headers)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request: about what, and all that it says."""
-
-    request: web.BaseRequest
-    target: Target
-    resource: Resource
-    body: bytes
-    query: dict[str, str]
-    caller: Caller
-    heard: list[str] = field(default_factory=list)
-    """What admission has to say of a write that it lets pass."""
-
-    def check_may_create(self) -> None:
-        """Where a PUT creates: raises ApiError 403."""
-        wanted = replace(self.target.attributes(), verb="create")
-        self.caller.check(wanted)
-
-    @property
-    def plural(self) -> str:
-        """By which the store knows it."""
-        return self.resource.key
-
-    @property
-    def namespace(self) -> str | None:
-        # A namespace itself lies in no namespace, though its path names one.
-        return self.target.namespace or None if self.plural != "namespaces" else None
-
-    @property
-    def name(self) -> str:
-        return self.target.name
-
-    @property
-    def subresource(self) -> str | None:
-        return self.target.subresource or None
-
-    @property
-    def content_type(self) -> str:
-        return self.request.headers.get("Content-Type", "")
-
-    @property
-    def warnings(self) -> dict[str, str]:
-        """Headers that go with every answer about this resource."""
-        text = self.resource.deprecation
-        return {"Warning": f'299 - "{text}"'} if text else {}
-
-    @property
-    def form(self) -> Form:
-        """How the client wants to see objects; raises ApiError 406."""
-        return choose_form(self.request.headers.get("Accept", ""))
 
 
 class Rest:
@@ -214,7 +164,7 @@ class Rest:
         dry_run = parse_dry_run(call.query, "CreateOptions")
         if call.subresource == "binding":
             return self._bind(call, dry_run=dry_run)
-        obj = parse_object(call.resource, call.content_type, call.body)
+        obj = call.parse_object("CreateOptions")
         created = self._store.create(
             call.plural, call.namespace, obj, dry_run=dry_run, admit=self._admit(call)
         )
@@ -239,7 +189,7 @@ class Rest:
     def _update(self, call: Call) -> web.Response:
         dry_run = parse_dry_run(call.query, "UpdateOptions")
         kind = "Scale" if call.subresource == "scale" else ""
-        obj = parse_object(call.resource, call.content_type, call.body, kind=kind)
+        obj = call.parse_object("UpdateOptions", kind)
         existed = self._store.has(call.plural, call.namespace, call.name)
         if (
             not existed
@@ -269,6 +219,7 @@ class Rest:
             kind=kind,
             subresource=call.subresource,
             dry_run=dry_run,
+            decode=call.decode_patched,
             admit=self._admit(call),
         )
         return respond(_show(call, patched))

@@ -307,7 +307,7 @@ class Dispatcher:
     ) -> web.Response:
         if target.verb != "create" or target.name:
             raise wrong_method()
-        review = parse_object(resource, request.headers.get("Content-Type", ""), body)
+        review, _ = parse_object(resource, request.headers.get("Content-Type", ""), body)
         check_decodable(resource.kind, review)
         answer = answer_review(
             resource,
@@ -326,7 +326,7 @@ class Dispatcher:
         if target.verb != "create":
             raise wrong_method()
         content_type = request.headers.get("Content-Type", "")
-        asked = parse_object(resource, content_type, body, kind="TokenRequest")
+        asked, _ = parse_object(resource, content_type, body, kind="TokenRequest")
         check_decodable("TokenRequest", asked)
         answer = self._accounts.answer_request(target.namespace, target.name, asked)
         return respond(answer, 201)

@@ -76,6 +76,11 @@ def admit_all(new: Obj, old: Obj | None) -> None:
     """For those who may write anything: controllers and the kubelet."""
 
 
+def as_it_is(patched: Obj) -> Obj:
+    """For those who only write fields that there are: controllers and the kubelet."""
+    return patched
+
+
 class Store:
     """The state of the cluster; every method may raise ApiError."""
 
@@ -239,9 +244,10 @@ class Store:
         kind: str = "merge",
         subresource: str | None = None,
         dry_run: bool = False,
+        decode: Callable[[Obj], Obj] = as_it_is,
         admit: Admit = admit_all,
     ) -> Obj:
-        """`kind` is merge (RFC 7386), json (RFC 6902) or strategic."""
+        """`kind` is merge (RFC 7386), json (RFC 6902) or strategic; `decode` takes the result."""
         resource, _ = self._kind(plural)
         old = self.get(plural, namespace, name)
         shown = build_scale(old) if subresource == "scale" else old
@@ -252,7 +258,7 @@ class Store:
                 patched = strategic_patch(shown, patch)
             case _:
                 patched = merge_patch(shown, patch)
-        new = check_patched(resource, shown, patched)
+        new = decode(check_patched(resource, shown, patched))
         return self._replace(resource, old, new, subresource, admit, dry_run=dry_run)
 
     def delete(
