@@ -26,6 +26,7 @@ from ktnet.cluster.record import (
 )
 from ktnet.cluster.workload import Subject
 from ktnet.errors import Conflict, NotFound, UsageError
+from ktnet.wire.meshrecord import ANNOTATION
 
 Json = dict[str, Any]
 
@@ -109,6 +110,11 @@ async def check_free(api: Api, namespace: str, subject: Subject, obj: Json) -> N
     """Raises Conflict where somebody holds it or it is on its way out."""
     if obj["metadata"].get("deletionTimestamp"):
         raise Conflict(f"{subject.title} is being deleted")
+    if ANNOTATION in (obj["metadata"].get("annotations") or {}):
+        raise Conflict(
+            f"{subject.title} is meshed: a router stands in front of it",
+            hint="its workload can be exchanged behind it, with --mode scale",
+        )
     try:
         stored = parse_record(obj)
     except ValueError as error:

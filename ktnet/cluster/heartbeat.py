@@ -16,12 +16,17 @@ _PERIOD_S = LEASE_DURATION_S / 4
 """Three renewals in a row may fail before anybody takes the holder for gone."""
 
 
-async def run_heartbeat(api: Api, namespace: str, lease: str) -> None:
-    """Renew the Lease until cancelled. What fails is tried again at the next beat: the tunnel
-    may well outlive an API server that is away."""
+async def run_heartbeat(
+    api: Api, namespace: str, lease: str, duration_s: int = LEASE_DURATION_S
+) -> None:
+    """Renew the Lease, which runs out after `duration_s`, until cancelled.
+
+    What fails is tried again at the next beat: the tunnel may well outlive an API server that is
+    away.
+    """
     while True:
         # Spread, so that many clients that came with one outage don't beat as one.
-        await asyncio.sleep(_PERIOD_S * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+        await asyncio.sleep(_PERIOD_S * duration_s / LEASE_DURATION_S * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
         try:
             await api.patch(
                 "leases", lease, build_renewal(api.now()), kind="merge", namespace=namespace

@@ -149,12 +149,13 @@ def build_job(
             "backoffLimit": _BACKOFF_LIMIT,
             "ttlSecondsAfterFinished": _TTL_S,
             **({"suspend": True} if is_suspended else {}),
-            "template": _build_pod_template(session, spec),
+            "template": build_pod_template(session, spec),
         },
     }
 
 
-def _build_pod_template(session: str, spec: ShadowSpec) -> Json:
+def build_pod_template(session: str, spec: ShadowSpec) -> Json:
+    """The shadow's pod, for whatever makes it."""
     pod: Json = {
         "restartPolicy": "OnFailure",
         "terminationGracePeriodSeconds": find_grace_s(spec),

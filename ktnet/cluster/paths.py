@@ -23,6 +23,7 @@ _GROUPS = {
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "roles": "/apis/rbac.authorization.k8s.io/v1",
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
     "servicecidrs": "/apis/networking.k8s.io/v1",
     "selfsubjectreviews": "/apis/authentication.k8s.io/v1",
     "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",

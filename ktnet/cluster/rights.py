@@ -140,6 +140,18 @@ def list_for_exchange(plural: str) -> tuple[Right, ...]:
     return (*_rights(plural, "get", "patch"), *own)
 
 
+def list_for_router() -> tuple[Right, ...]:
+    """What it takes to join a Service's mesh by a router, and to make one where there is none."""
+    return (
+        *_rights("services", "get", "list", "create", "patch"),
+        *_rights("deployments", "get", "create", "patch", "delete"),
+        *_rights("leases", "create", "get", "patch", "delete"),
+        *_rights("pods", "get", "list", "watch"),
+        *_rights("pods/log", "get"),
+        *_FORWARD,
+    )
+
+
 def list_optional(command: Command) -> tuple[Optional, ...]:
     """Without one of these it does less, and says so."""
     return _OPTIONAL[command]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ktnet.cluster.api import Api
 from ktnet.errors import NotFound, UsageError
+from ktnet.wire import meshrecord
 
 Json = dict[str, Any]
 
@@ -102,6 +103,28 @@ async def find_services(api: Api, namespace: str, labels: Mapping[str, str]) -> 
     """The Services that send traffic to pods with these labels."""
     listing = await api.list_all("services", namespace=namespace)
     return [each for each in listing["items"] if is_selected(each, labels)]
+
+
+async def find_front_services(api: Api, namespace: str, labels: Mapping[str, str]) -> list[Json]:
+    """The users' own Services in front of such pods, those with a router in between included."""
+    listing = await api.list_all("services", namespace=namespace)
+    return [
+        each
+        for each in listing["items"]
+        if is_selected({"spec": {"selector": find_original_selector(each)}}, labels)
+        and (each["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != "ktnet"
+    ]
+
+
+def find_original_selector(service: Json) -> dict[str, str]:
+    """The Service's own; where it is meshed, the one that it had."""
+    try:
+        meshed = meshrecord.parse_record(service)
+    except ValueError:
+        meshed = None
+    if meshed is not None:
+        return dict(meshed[1].selector)
+    return dict(service.get("spec", {}).get("selector") or {})
 
 
 def is_selected(service: Json, labels: Mapping[str, str]) -> bool:

@@ -34,10 +34,18 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mode",
-    type=click.Choice(["manual"]),
+    type=click.Choice(["auto", "manual"]),
     default="manual",
     show_default=True,
-    help="manual: the routing rules are yours; they are printed, ready to apply.",
+    help="manual: the routing rules are yours; they are printed, ready to apply. auto: a router "
+    "stands in front of the Service, which all who mesh it share.",
+)
+@click.option(
+    "--on-disconnect",
+    type=click.Choice(["origin", "refuse"]),
+    default="origin",
+    show_default=True,
+    help="With --mode auto: who gets the marked requests while this machine is away.",
 )
 @click.option(
     "--version-mark",
@@ -57,6 +65,7 @@ def mesh(
     shadow: ShadowOptions,
     expose: tuple[str, ...],
     mode: str,
+    on_disconnect: str,
     version_mark: str | None,
     detach: bool,
     progress: Progress,
@@ -76,7 +85,7 @@ def mesh(
 
     key, value = parse_mark(version_mark)
     exposures = parse_exposures(",".join(expose))
-    options = MeshOptions(cluster, shadow, name, exposures, key, value)
+    options = MeshOptions(cluster, shadow, name, exposures, key, value, on_disconnect)
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     opening = find_opener(mode)(options, progress)
     run_in_foreground("mesh", identity, opening, progress, detach=detach)
@@ -85,5 +94,7 @@ def mesh(
 def find_opener(mode: str) -> Open:
     """What opens a session in this mode."""
     from ktnet.session.mesh import open_mesh_session
+    from ktnet.session.mesh_auto import open_auto_session
 
-    return {"manual": open_mesh_session}[mode]
+    openers: dict[str, Open] = {"auto": open_auto_session, "manual": open_mesh_session}
+    return openers[mode]

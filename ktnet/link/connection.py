@@ -19,12 +19,14 @@ from ktnet.link.carrier import Connector, Dialled
 from ktnet.link.failures import build_login_error, build_loss
 from ktnet.link.inbound import InboundListener, Target, open_inbound_listener
 from ktnet.link.keys import ClientKey
+from ktnet.link.membership import open_membership
 from ktnet.link.names import Names
 from ktnet.link.probe import Probe
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.openings import ChannelOpening, DeadOpening
 from ktnet.wire.channel import Surroundings, Traffic
 from ktnet.wire.flow import Opening, Receiver
+from ktnet.wire.meshmark import Registration
 from ktnet.wire.release import parse_greeting
 from ktnet.wire.shadow import PROBE_HOST, SSH_PORT, SSH_USER
 from ktnet.wire.window import WindowBudget
@@ -102,6 +104,14 @@ class Link:
         return open_inbound_listener(
             self._connection, self._carrier, self._windows, self._surroundings, port, target
         )
+
+    def register(self, registration: Registration) -> AbstractAsyncContextManager[None]:
+        """Have a router send the mark's requests to what listens on this connection.
+
+        Until the context is left: in an orderly way, the requests under way are answered first.
+        TunnelError where the router doesn't answer, Conflict where somebody else has the mark.
+        """
+        return open_membership(self._connection, registration)
 
     async def prove(self, listener: InboundListener, address: str, timeout_s: float) -> None:
         """Have the shadow connect to the listener by the pod's own address, and see it come here.

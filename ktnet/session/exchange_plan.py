@@ -18,6 +18,7 @@ from ktnet.cluster.manifests import ShadowPort
 from ktnet.cluster.workload import (
     Subject,
     find_autoscaler,
+    find_front_services,
     find_gitops,
     find_services,
     find_subject,
@@ -94,15 +95,9 @@ async def plan_by_selector(
 ) -> ExchangePlan:
     """A Service leads to the shadow, and its pods stay. Raises NotFound, Conflict, UsageError."""
     api, namespace = cluster.api, cluster.namespace
-    found = await find_subject(api, namespace, name, services=True)
-    if found.plural == "services":
-        subject = found
-        check_selectable(subject.obj)
-        pod_spec = await _read_pod_spec(cluster, subject.pod_labels)
-    else:
-        subject = _choose_service(found, await find_services(api, namespace, found.pod_labels))
-        check_selectable(subject.obj)
-        pod_spec = found.pod_spec
+    subject, pod_spec = await find_service(cluster, name)
+    check_selectable(subject.obj)
+    pod_spec = pod_spec or await read_pod_spec(cluster, subject.pod_labels)
     await check_free(api, namespace, subject, subject.obj)
     ports = resolve_exposures(exposures, pod_spec, [subject.obj])
     names = {number: name for name, number in list_named_ports(pod_spec)}
@@ -117,6 +112,17 @@ async def plan_by_selector(
     return ExchangePlan(subject, ports, shadow_ports)
 
 
+async def find_service(cluster: Cluster, name: str) -> tuple[Subject, Json]:
+    """The Service that a user means, by its own name or its workload's; and the spec of the pods,
+    where the workload says it. Raises NotFound, UsageError."""
+    api, namespace = cluster.api, cluster.namespace
+    found = await find_subject(api, namespace, name, services=True)
+    if found.plural == "services":
+        return found, {}
+    services = await find_front_services(api, namespace, found.pod_labels)
+    return _choose_service(found, services), found.pod_spec
+
+
 def _choose_service(workload: Subject, services: list[Json]) -> Subject:
     if not services:
         raise NotFound(f"no Service sends requests to {workload.title}")
@@ -128,7 +134,7 @@ def _choose_service(workload: Subject, services: list[Json]) -> Subject:
     return Subject("services", services[0])
 
 
-async def _read_pod_spec(cluster: Cluster, labels: dict[str, str]) -> Json:
+async def read_pod_spec(cluster: Cluster, labels: dict[str, str]) -> Json:
     """Of one of the Service's pods, for its ports' names; empty where it has none now."""
     listing = await cluster.api.list_all(
         "pods", namespace=cluster.namespace, labels=labels, at_most=1

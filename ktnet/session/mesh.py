@@ -35,6 +35,8 @@ class MeshOptions:
     exposures: tuple[Exposure, ...]
     key: str
     value: str
+    on_disconnect: str = "origin"
+    """Mode auto: "origin" or "refuse"."""
 
 
 @dataclass(frozen=True)

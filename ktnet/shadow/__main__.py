@@ -16,6 +16,10 @@ signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 os.environ["PATH"] = "/nonexistent"
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["router"]:
+        from ktnet.shadow.mesh.process import main as run_router
+
+        sys.exit(run_router(sys.argv[2:]))
     from ktnet.shadow.process import main
 
     sys.exit(main())

@@ -52,11 +52,11 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--bind",
         default="127.0.0.1",
-        type=_parse_address,
+        type=parse_address,
         metavar="ADDRESS",
         help="address to listen on (default: %(default)s, where port-forward connects to)",
     )
-    parser.add_argument("--port", default=SSH_PORT, type=_parse_port, metavar="PORT")
+    parser.add_argument("--port", default=SSH_PORT, type=parse_port, metavar="PORT")
     parser.add_argument(
         "--idle",
         default=60.0,
@@ -84,11 +84,11 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument(
         "--expose-bind",
         default="127.0.0.1",
-        type=_parse_address,
+        type=parse_address,
         metavar="ADDRESS",
         help="where those ports and the health port are (default: %(default)s)",
     )
-    parser.add_argument("--health-port", default=HEALTH_PORT, type=_parse_port, metavar="PORT")
+    parser.add_argument("--health-port", default=HEALTH_PORT, type=parse_port, metavar="PORT")
     found = parser.parse_args(argv)
     return Arguments(
         found.authorized_key,
@@ -111,11 +111,11 @@ def _parse_passed(text: str) -> ExposedPort:
 def _parse_exposed(text: str) -> ExposedPort:
     number, has_origin, origin = text.partition("=")
     if not has_origin:
-        return ExposedPort(_parse_port(number))
+        return ExposedPort(parse_port(number))
     host, _, port = origin.rpartition(":")
     if not host:
         raise argparse.ArgumentTypeError("an origin is HOST:PORT")
-    return ExposedPort(_parse_port(number), (host, _parse_port(port)))
+    return ExposedPort(parse_port(number), (host, parse_port(port)))
 
 
 def _parse_key(text: str) -> asyncssh.SSHKey:
@@ -128,7 +128,8 @@ def _parse_key(text: str) -> asyncssh.SSHKey:
     return key
 
 
-def _parse_address(text: str) -> str:
+def parse_address(text: str) -> str:
+    """An address of this pod; argparse's error where it is none, or all of them."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError as error:
@@ -139,17 +140,19 @@ def _parse_address(text: str) -> str:
     return str(address)
 
 
-def _parse_port(text: str) -> int:
+def parse_port(text: str) -> int:
+    """A port's number; argparse's error where it is none."""
     if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
         return int(text)
     raise argparse.ArgumentTypeError("a port is a number from 0 (any free one) to 65535")
 
 
 def _parse_idle(text: str) -> float:
-    return math.inf if text == "never" else _parse_seconds(text)
+    return math.inf if text == "never" else parse_seconds(text)
 
 
-def _parse_seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
+    """A time; argparse's error where it is none."""
     try:
         seconds = float(text)
     except ValueError as error:

@@ -271,7 +271,7 @@ class Inbound:
         wanted = not self._is_draining and any(port.serves for port in self._ports.values())
         if wanted and self._health is None:
             try:
-                self._health = Acceptor(self._address, self._health_port, _Healthy, self._tasks)
+                self._health = Acceptor(self._address, self._health_port, Healthy, self._tasks)
             except OSError as error:
                 self._log.event("cannot listen", port=self._health_port, reason=error)
         elif not wanted and self._health is not None:
@@ -287,7 +287,7 @@ class _Nobody:
         return DeadOpening(receiver)
 
 
-class _Healthy(asyncio.Protocol):
+class Healthy(asyncio.Protocol):
     """That it was accepted is all there is to say."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

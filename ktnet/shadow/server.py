@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ _FlowChannel = asyncssh.SSHTCPChannel[bytes]
 class Shadow:
     """What all connections to this shadow share."""
 
-    authorized_key: asyncssh.SSHKey
+    authorized_key: asyncssh.SSHKey | None
+    """Who may attach; None: whoever gets as far as the port."""
     resolver: Resolver
     log: EventLog
     group: asyncio.TaskGroup
@@ -112,7 +113,7 @@ class ShadowServer(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether this is the one who may."""
-        if username == SSH_USER and key == self._shadow.authorized_key:
+        if username == SSH_USER and self._shadow.authorized_key in (None, key):
             return True
         self._log.event("key refused", user=username, key=key.get_fingerprint(), peer=self._peer[0])
         return False
@@ -239,7 +240,11 @@ class ShadowServer(asyncssh.SSHServer):
 
 @contextlib.asynccontextmanager
 async def open_server(
-    shadow: Shadow, host_key: asyncssh.SSHKey, address: str, port: int
+    shadow: Shadow,
+    host_key: asyncssh.SSHKey,
+    address: str,
+    port: int,
+    build_server: Callable[[], ShadowServer] | None = None,
 ) -> AsyncIterator[asyncssh.SSHAcceptor]:
     """Listen on address:port (0: any free one). OSError where that is not possible."""
     acceptor = await asyncssh.listen(
@@ -248,7 +253,7 @@ async def open_server(
         tunnel=Listener(shadow.admission),
         config=None,
         server_version=SSH_VERSION,
-        server_factory=lambda: ShadowServer(shadow),
+        server_factory=build_server or (lambda: ShadowServer(shadow)),
         server_host_keys=[host_key],
         gss_host=None,
         x509_trusted_certs=None,

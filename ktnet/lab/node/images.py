@@ -19,7 +19,7 @@ from pathlib import Path
 import ktnet
 from ktnet.lab.node.launch import Entry
 
-SHADOW_DISTRIBUTIONS = ("asyncssh", "cryptography")
+SHADOW_DISTRIBUTIONS = ("asyncssh", "cryptography", "h2", "httptools")
 """What the shadow imports; what these require comes with them."""
 
 SHADOW_FILES = ("__init__.py", "errors.py", "wire", "stream", "shadow")

@@ -82,6 +82,11 @@ class Http1Connection:
         """The router is going: let the client take its next request elsewhere."""
         self._closing = True
 
+    def finish(self) -> None:
+        """It is about to be gone: a client that waits for nothing is left."""
+        if self.idle and not self._buffer:
+            self._end()
+
     @property
     def idle(self) -> bool:
         """Nothing is owed to the client."""
@@ -285,8 +290,9 @@ class Http1Connection:
         self.forget_upstream(upstream)
         exchange = self._exchange
         if self._over or exchange is None or exchange.upstream is not upstream:
-            # As the client would see it without us, where it talks to only one server.
-            if not self._over and exchange is None and not self._upstreams and not self._buffer:
+            # As the client would see it without us; a laptop that goes is no news to it.
+            is_origin = upstream.destination is self._routes.origin
+            if is_origin and not (self._over or exchange or self._upstreams or self._buffer):
                 self._end()
             return
         if exchange.answered or not upstream.reused or not _may_repeat(exchange):
@@ -298,6 +304,20 @@ class Http1Connection:
             return
         # It was closed while the request was on its way there: the server has not seen it.
         exchange.upstream = self._find_upstream(upstream.destination)
+        exchange.upstream.begin(exchange.head)
+
+    def ask_elsewhere(self, upstream: Upstream) -> None:
+        """The destination has fallen silent before it has answered anything."""
+        exchange = self._exchange
+        if exchange is None or exchange.upstream is not upstream or exchange.answered:
+            return
+        if not _may_repeat(exchange):
+            return
+        self.forget_upstream(upstream)
+        upstream.drop()
+        if not self._over:
+            self._client.resume_reading()
+        exchange.upstream = self._find_upstream(self._routes.choose(exchange.head.fields))
         exchange.upstream.begin(exchange.head)
 
     def forget_upstream(self, upstream: Upstream) -> None:

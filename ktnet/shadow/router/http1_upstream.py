@@ -57,6 +57,9 @@ class ClientSide(Protocol):
     def answer_is_bad(self, reason: str) -> None:
         """The destination does not answer in HTTP/1."""
 
+    def ask_elsewhere(self, upstream: Upstream) -> None:
+        """The destination has fallen silent before it has answered anything."""
+
 
 class Upstream:
     """A connection to one destination (a `ktnet.wire.flow.Receiver`)."""
@@ -124,6 +127,16 @@ class Upstream:
         self._gone = True
         flow.write_eof()
         call_later(LINGER_S, flow.reset)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._head is not None and self._tunnel is None and not self._gone
+
+    def fall_silent(self) -> None:
+        """Nobody knows when the destination will say something again, if ever."""
+        if self.is_busy and not self._in_body:
+            self._client.ask_elsewhere(self)
 
     # -- what the destination does -------------------------------------------------------------
 

@@ -55,6 +55,11 @@ class Http2Connection(End):
             # No stream that is on its way is lost by this one (RFC 9113 section 6.8).
             self.flow.write(build_goaway(HIGHEST_STREAM))
 
+    def finish(self) -> None:
+        """The router is about to be gone: a client that waits for nothing is left."""
+        if self.idle:
+            self._end()
+
     # -- the client ----------------------------------------------------------------------------
 
     def opened(self, _flow: Flow) -> None:

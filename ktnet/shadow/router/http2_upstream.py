@@ -108,6 +108,15 @@ class Upstream(End):
         elif self._opening is not None:
             self._opening.cancel()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether answers are awaited."""
+        return bool(self._exchanges or self._queued) and not self._gone
+
+    def fall_silent(self) -> None:
+        """Nobody knows when the destination will say something again. Its streams go on waiting: it
+        may have begun to answer them, and their time-outs are their clients'."""
+
     def _start_queued(self) -> None:
         while self._queued:
             if self.h2.open_outbound_streams >= self.h2.remote_settings.max_concurrent_streams:

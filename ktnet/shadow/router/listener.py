@@ -48,6 +48,8 @@ class Clients:
         self._connected: set[Client] = set()
         self._nobody = asyncio.Event()
         self._nobody.set()
+        self.are_draining = False
+        """Whether they are to take their next requests elsewhere, those to come included."""
 
     def __iter__(self) -> Iterator[Client]:
         return iter(list(self._connected))
@@ -81,13 +83,16 @@ class Client(SocketFlow):
         self._clients = clients
         self._first = b""
         self._silence: asyncio.TimerHandle | None = None
-        self._draining = False
 
     def drain(self) -> None:
         """Make it take its next request elsewhere, as far as its protocol can say so."""
-        self._draining = True
         if isinstance(self.receiver, Http1Connection | Http2Connection):
             self.receiver.drain()
+
+    def finish(self) -> None:
+        """Leave it, unless it waits for something; what isn't HTTP may always do."""
+        if isinstance(self.receiver, Http1Connection | Http2Connection):
+            self.receiver.finish()
 
     def abandon(self) -> None:
         """End it, and what was opened for it."""
@@ -147,7 +152,7 @@ class Client(SocketFlow):
         else:
             receiver = Passage(self, partial(self._routes.origin.open, self.peer))
         self.receiver = receiver
-        if self._draining:
+        if self._clients.are_draining:
             self.drain()
         if first:
             receiver.data_received(first)
@@ -174,11 +179,20 @@ class RouterPort:
         """Until no client is connected."""
         await self._clients.wait_gone()
 
-    async def drain(self, timeout_s: float) -> None:
-        """Accept no more, let the clients go to other routers, then end those that are left."""
-        self._server.close()
+    async def drain(self, timeout_s: float, accept_on_s: float = 0.0) -> None:
+        """Let the clients go to other routers, then accept no more, then end those that are left.
+
+        For `accept_on_s` those may still come that haven't heard yet that they shouldn't; after
+        that, clients that wait for nothing are left. Without, they may wait as long as others.
+        """
+        self._clients.are_draining = True
         for client in self._clients:
             client.drain()
+        if accept_on_s:
+            await asyncio.sleep(accept_on_s)
+            for client in self._clients:
+                client.finish()
+        self._server.close()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._clients.wait_gone()

@@ -1,0 +1,124 @@
+"""`ktnet mesh --mode auto`: each user's requests reach her laptop, all others the original pods."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from connect_client import differences, wait_until
+from inbound_scene import kubectl, open_command, read_object
+from mesh_scene import mix, names, open_http_app, open_loop, open_member
+
+from ktnet.lab.harness import Lab, open_lab
+from ktnet.wire.meshrecord import ANNOTATION
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl runs the callers in pods"),
+]
+
+SOAK = "KTNET_SOAK" in os.environ
+REQUESTS = 10_000 if SOAK else 1_000
+ROUNDS = 20 if SOAK else 2
+KINDS = (
+    *("deployments", "services", "serviceaccounts", "roles", "rolebindings"),
+    *("poddisruptionbudgets", "leases", "jobs"),
+)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with (
+        open_lab(f"auto-{os.getpid()}", "--laptops", "2") as lab,
+        open_http_app(lab, "alice", laptop=1),
+        open_http_app(lab, "bob", laptop=2),
+    ):
+        yield lab
+
+
+def read_state(lab: Lab) -> dict[str, Any]:
+    """All that a mesh may touch, but for what counts changes."""
+
+    def keep(obj: dict[str, Any]) -> dict[str, Any]:
+        metadata = obj["metadata"]
+        kept = {k: v for k, v in metadata.items() if k in {"name", "labels", "annotations", "uid"}}
+        return {**obj, "metadata": kept, "status": None}
+
+    listing = json.loads(kubectl(lab, "get", ",".join(KINDS), "-o", "json"))["items"]
+    return {
+        kind: sorted((keep(obj) for obj in listing if f"{obj['kind'].lower()}s" == kind), key=str)
+        for kind in KINDS
+    }
+
+
+def test_every_request_gets_to_where_it_belongs(lab: Lab) -> None:
+    before = read_state(lab)
+    with open_member(lab, "alice") as alice, open_member(lab, "bob", laptop=2) as bob:
+        found = mix(lab, REQUESTS, 20, "alice", "bob", "tomcat")
+        assert found["failed"] == 0, found
+        assert min(found["asked"].values()) > REQUESTS / 10
+        service = read_object(lab, "service", "tomcat")
+        members = json.loads(service["metadata"]["annotations"][ANNOTATION])["members"]
+        assert [each["value"] for each in members] == ["alice", "bob"]
+        with open_command(
+            lab, "mesh", "tomcat", "--mode", "auto", "--expose", "8080", "--version-mark", "bob"
+        ) as other:
+            code, err = other.wait()
+            assert code == 10
+            assert "the mark version: bob is" in err
+        code, err = alice.end()
+        assert code == 0, err
+        found = mix(lab, 100, 5, "bob", "tomcat")
+        assert found["failed"] == 0, found
+        code, err = bob.end()
+        assert code == 0, err
+    assert differences(before, read_state(lab), *KINDS) == []
+
+
+def test_a_laptop_that_sleeps_is_nobodys_outage(lab: Lab) -> None:
+    with open_member(lab, "alice") as alice:
+        with open_loop(lab, 0.05, "alice") as found:
+            wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 0)
+            os.kill(alice.pid, signal.SIGSTOP)
+            stopped = time.time()
+            try:
+                wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1)  # by tomcat
+            finally:
+                os.kill(alice.pid, signal.SIGCONT)
+            back = time.time()
+            wait_until(lambda: mix(lab, 5, 1, "alice")["failed"] == 0)
+            ended = time.time()
+        code, err = alice.end()
+        assert code == 0, err
+    assert names(found["alice"]) == {"alice", "tomcat"}, "no request failed"
+    away = [answered for sent, answered, name in found["alice"] if name == "tomcat"]
+    print("origin after", min(away) - stopped, "s; back after", ended - back, "s")
+    assert max(away) < ended + 3
+
+
+def test_no_request_fails_while_users_come_and_go_in_any_way(lab: Lab) -> None:
+    """The first of them is killed while the second is there."""
+    with open_member(lab, "alice") as alice, open_loop(lab, 0.02, "bob", "tomcat") as found:
+        for _ in range(ROUNDS):
+            with open_member(lab, "bob", laptop=2) as bob:
+                code, err = bob.end()
+                assert code == 0, err
+        with open_member(lab, "bob", laptop=2) as bob:
+            joined = time.time()
+            alice.process.send_signal(signal.SIGKILL)
+            alice.process.wait()
+            wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1)  # answered by tomcat
+            left = time.time()
+            code, err = bob.end()
+            assert code == 0, err
+    assert names(found["tomcat"]) == {"tomcat"}
+    assert names(found["bob"]) == {"tomcat", "bob"}
+    during = [each for each in found["bob"] if joined < each[0] and each[1] < left]
+    assert during
+    assert names(during) == {"bob"}
