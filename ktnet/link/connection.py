@@ -90,9 +90,12 @@ class Link:
         opening = ChannelOpening(
             self._connection, self._carrier, self._windows, receiver, self._surroundings
         )
-        self._group.create_task(
-            opening.run(lambda channel, take: channel.connect(take, host, port, *origin))
-        )
+        if (control := self._carrier.control) is not None:
+            opening.ask(control, (host, port), origin)
+        else:
+            self._group.create_task(
+                opening.run(lambda channel, take: channel.connect(take, host, port, *origin))
+            )
         return opening
 
     def listen(self, port: int, target: Target) -> AbstractAsyncContextManager[InboundListener]:

@@ -22,6 +22,7 @@ from ktnet.shadow.log import EventLog
 from ktnet.shadow.names import NameSession
 from ktnet.shadow.resolver import Resolver
 from ktnet.stream.carrier import Carrier
+from ktnet.stream.control import ChannelRequest
 from ktnet.stream.relay import RelayReceiver
 from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
 from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
@@ -130,6 +131,7 @@ class ShadowServer(asyncssh.SSHServer):
             self._surroundings,
             self._shadow.group,
         )
+        self._carrier.serve(self._channel_requested)
         self._shadow.inbound.client_arrived()
         self._log.event("client attached", peer=self._peer[0])
 
@@ -178,15 +180,15 @@ class ShadowServer(asyncssh.SSHServer):
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
     ) -> tuple[_FlowChannel, Coroutine[Any, Any, Any]]:
-        """A flow: connect first, confirm then."""
+        """A flow where asyncssh does everything: connect first, confirm then."""
         window_bytes = self._shadow.windows.take()
         channel = self._conn.create_tcp_channel(None, "strict", window_bytes, PACKET_BYTES)
-        opening = self._open_flow(
+        opening = self._open_for_asyncssh(
             channel, window_bytes, (dest_host, dest_port), (orig_host, orig_port)
         )
         return channel, opening
 
-    async def _open_flow(
+    async def _open_for_asyncssh(
         self,
         channel: _FlowChannel,
         window_bytes: int,
@@ -194,6 +196,30 @@ class ShadowServer(asyncssh.SSHServer):
         origin: tuple[str, int],
     ) -> Any:
         """Runs in a task of asyncssh's, which sends the confirmation or the failure."""
+        try:
+            flow = await self._open_flow(window_bytes, target, origin)
+        except TargetFailed as error:
+            raise asyncssh.ChannelOpenError(error.failure.value, error.reason) from error
+        flow.watch(channel)
+        return self._carrier.build_session(flow)
+
+    def _channel_requested(self, request: ChannelRequest) -> None:
+        """A flow where control is ours."""
+        self._shadow.group.create_task(self._answer(request))
+
+    async def _answer(self, request: ChannelRequest) -> None:
+        window_bytes = self._shadow.windows.take()
+        try:
+            flow = await self._open_flow(window_bytes, request.target, request.origin)
+        except TargetFailed as error:
+            request.refuse(error.failure.value, error.reason)
+        else:
+            request.accept(self._carrier.build_session(flow), window_bytes)
+
+    async def _open_flow(
+        self, window_bytes: int, target: tuple[str, int], origin: tuple[str, int]
+    ) -> ChannelFlow:
+        """A flow whose target is connected; its channel is to be confirmed without waiting more."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (narrows the type)
         self._connecting.add(task)
@@ -201,17 +227,16 @@ class ShadowServer(asyncssh.SSHServer):
             receiver = await self._open_receiver(*target)
         except BaseException as error:
             self._shadow.windows.give_back(window_bytes)
-            if not isinstance(error, TargetFailed):
-                raise
-            self._traffic.flows_failed += 1
-            self._log.event(
-                "target failed",
-                host=target[0],
-                port=target[1],
-                origin=f"{origin[0]}:{origin[1]}",
-                cause=error.reason,
-            )
-            raise asyncssh.ChannelOpenError(error.failure.value, error.reason) from error
+            if isinstance(error, TargetFailed):
+                self._traffic.flows_failed += 1
+                self._log.event(
+                    "target failed",
+                    host=target[0],
+                    port=target[1],
+                    origin=f"{origin[0]}:{origin[1]}",
+                    cause=error.reason,
+                )
+            raise
         finally:
             self._connecting.discard(task)
         # Nothing is awaited from here to the confirmation, so the client is still there: had it
@@ -219,9 +244,8 @@ class ShadowServer(asyncssh.SSHServer):
         flow = ChannelFlow(
             receiver, self._surroundings, lambda: self._flow_gone(flow, window_bytes)
         )
-        flow.watch(channel)
         self._shadow.flows.add(flow)
-        return self._carrier.build_session(flow)
+        return flow
 
     async def _open_receiver(self, host: str, port: int) -> RelayReceiver | EchoReceiver:
         if self._conn.is_closed():

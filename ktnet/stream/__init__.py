@@ -1,8 +1,9 @@
 """What both ends of the tunnel do the same, with I/O: SSH's bytes, and sockets beside flows.
 
 In the order in which a flow's bytes meet them: `listener` accepts an application's connection;
-`relay` stands between a TCP socket and a flow; `datachannel` is the flow's channel, `datapath`
-the connection that seals and opens its packets (`ktnet.wire.sshrecord`) before the byte stream.
+`relay` stands between a TCP socket and a flow; `datachannel` is the flow's channel, which `control`
+opens and ends, `datapath` the connection that seals and opens its packets (`ktnet.wire.sshrecord`)
+before the byte stream.
 Behind it asyncssh has the `outlet` for a transport; `internals` is the one place that knows its
 private names. `carrier` chooses: where this asyncssh isn't the one that was expected, it does
 everything.

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ktnet.stream.control import ChannelControl, Serve
 from ktnet.stream.datapath import DataPath
 from ktnet.stream.internals import find_obstacle, is_forced_off
 from ktnet.wire.channel import ChannelFlow
@@ -31,6 +32,13 @@ class Carrier(Protocol):
     def build_session(self, flow: ChannelFlow) -> Any:
         """What asyncssh is to take for the session of the flow's channel."""
 
+    @property
+    def control(self) -> ChannelControl | None:
+        """Opens and ends channels; None: asyncssh does."""
+
+    def serve(self, serve: Serve) -> None:
+        """Take the peer's requests for `direct-tcpip`, where they aren't asyncssh's to take."""
+
 
 def build_carrier(ssh: Any, admit: Admit = lambda: True) -> DataPath | PlainCarrier:
     """The protocol for a byte stream that `ssh`, a connection of asyncssh's, is to speak on.
@@ -46,6 +54,7 @@ class PlainCarrier(asyncio.Protocol):
     """The protocol of the byte stream, wrapped around asyncssh's."""
 
     path = "asyncssh"
+    control: ChannelControl | None = None
 
     def __init__(self, ssh: Any, admit: Admit = lambda: True) -> None:
         self.congestion = Congestion()
@@ -56,6 +65,9 @@ class PlainCarrier(asyncio.Protocol):
     def build_session(self, flow: ChannelFlow) -> Any:
         """The flow itself: it has all of a session's methods."""
         return flow
+
+    def serve(self, serve: Serve) -> None:
+        """asyncssh gets them."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The stream is there."""

@@ -1,7 +1,8 @@
 """A flow's channel on the data path of our own: its windows, and what waits in either direction.
 
-To asyncssh it is the channel's session, to the flow it is the channel (`ktnet.wire.channel`): so a
-flow doesn't notice which path its bytes take. Opening, EOF and CLOSE are asyncssh's.
+To whoever opened the channel it is the session, to the flow it is the channel
+(`ktnet.wire.channel`): so a flow doesn't notice which path its bytes take. Opening, EOF and CLOSE
+are `ktnet.stream.control`'s, and asyncssh's in channels that the shadow opens.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 
 import asyncssh
 
+from ktnet.stream.control import OwnChannel
 from ktnet.stream.datapath import DataPath
-from ktnet.stream.internals import has_peer, take_channel
+from ktnet.stream.internals import TakenChannel
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.pacing import Pacer
+from ktnet.wire.sshchannel import Terms
 from ktnet.wire.window import PACKET_BYTES
 
 PROMPT_BYTES = 128 * 1024
@@ -50,7 +53,7 @@ class DataChannel:
     def __init__(self, flow: ChannelFlow, path: DataPath) -> None:
         self._flow = flow
         self._path = path
-        self._channel: Any = None
+        self._channel: OwnChannel | TakenChannel | None = None
         self._number = self._peer_number = -1
         # Sending
         self._window = 0
@@ -71,20 +74,32 @@ class DataChannel:
         self._eof_arrived = False
         self._undelivered: deque[bytes | _End] = deque()
 
-    # -- what asyncssh says (as to a session) ----------------------------------------------
+    # -- what the channel says -------------------------------------------------------------
 
     def connection_made(self, channel: Any) -> None:
-        """The channel is open at both ends."""
-        state = take_channel(channel)
+        """A channel of asyncssh's is open at both ends."""
+        taken = TakenChannel(channel)
+        theirs, window_bytes, received = taken.take()
+        self._undelivered.extend(received)
+        self.begin(taken, theirs, window_bytes)
+
+    def begin(self, channel: OwnChannel | TakenChannel, theirs: Terms, window_bytes: int) -> None:
+        """The channel is open at both ends; the peer may send so many bytes."""
         self._channel = channel
-        self._number, self._peer_number = state.our_number, state.their_number
-        self._window = state.send_window_bytes
-        self._largest = min(PACKET_BYTES, state.largest_packet_bytes)
-        self._receive_window = state.receive_window_bytes
-        self._half_window = state.receive_window_bytes // 2
-        self._undelivered.extend(state.received)
+        self._number, self._peer_number = channel.number, theirs.number
+        self._window = theirs.window_bytes
+        self._largest = min(PACKET_BYTES, theirs.largest_packet_bytes)
+        self._receive_window = window_bytes
+        self._half_window = window_bytes // 2
         self._path.join(self._number, self)
+        if isinstance(channel, OwnChannel):
+            self._flow.watch(channel)
         self._flow.connection_made(self)
+
+    @property
+    def _open_channel(self) -> OwnChannel | TakenChannel:
+        assert self._channel is not None  # noqa: S101  (nothing is asked of it before `begin`)
+        return self._channel
 
     def session_started(self) -> None:
         """Deliveries begin, in a later turn."""
@@ -149,7 +164,7 @@ class DataChannel:
     def _take(self, data: bytes | memoryview) -> None:
         self._taken_bytes += len(data)
         prompt = INTERACTIVE_PROMPT_BYTES if self._path.is_interactive() else PROMPT_BYTES
-        if self._taken_bytes >= min(prompt, self._half_window) and has_peer(self._channel):
+        if self._taken_bytes >= min(prompt, self._half_window) and self._open_channel.has_peer:
             self._path.send_window_adjust(self._peer_number, self._taken_bytes)
             self._receive_window += self._taken_bytes
             self._taken_bytes = 0
@@ -214,7 +229,9 @@ class DataChannel:
 
     def send_piece(self) -> bool:
         """It is this channel's turn: send a packet; whether another one could follow."""
-        if not has_peer(self._channel):  # CLOSE has come and is answered; we hear of it in a turn
+        if (
+            not self._open_channel.has_peer
+        ):  # CLOSE has come and is answered; we hear of it in a turn
             self._drop_unsent()
             return False
         view = self._unsent.popleft()
@@ -231,7 +248,7 @@ class DataChannel:
         if not self._unsent:
             if self._eof_unsent:
                 self._eof_unsent = False
-                self._channel.write_eof()
+                self._open_channel.write_eof()
             self._flow.resume_writing()
         return self._waits_for_turn
 
@@ -249,7 +266,7 @@ class DataChannel:
         if self._unsent:
             self._eof_unsent = True
         else:
-            self._channel.write_eof()
+            self._open_channel.write_eof()
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait for the peer's window or for a turn."""
@@ -262,17 +279,17 @@ class DataChannel:
 
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._eof_unsent or self._channel.is_closing()
+        return self._eof_unsent or self._open_channel.is_closing()
 
     def close(self) -> None:
         """CLOSE, everything being sent; hear nothing more."""
-        self._end(self._channel.close)
+        self._end(self._open_channel.close)
 
     def abort(self) -> None:
         """CLOSE at once."""
         self._drop_unsent()
         self._path.leave_turns(self)
-        self._end(self._channel.abort)
+        self._end(self._open_channel.abort)
 
     def _drop_unsent(self) -> None:
         self._unsent.clear()

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 
 from ktnet.errors import RemoteProtocolError
+from ktnet.stream.control import ChannelControl, Serve
 from ktnet.stream.internals import Hold
 from ktnet.stream.outlet import Outlet
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.congestion import Congestion
+from ktnet.wire.sshchannel import MSG_CHANNEL_OPEN
 from ktnet.wire.sshrecord import (
     DATA_OFFSET,
     LENGTH_BYTES,
@@ -76,6 +78,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._hold: Hold | None = None
         self._channels: dict[int, DataChannel] = {}
+        self._control = ChannelControl(self.send_control)
         # Received and not yet opened: from _in_start to _in_end.
         self._in = bytearray(IN_BYTES)
         self._in_view = memoryview(self._in)
@@ -101,6 +104,15 @@ class DataPath(asyncio.BufferedProtocol):
         from ktnet.stream.datachannel import DataChannel  # noqa: PLC0415 -- they need each other
 
         return flow if self._hold is None else DataChannel(flow, self)
+
+    @property
+    def control(self) -> ChannelControl | None:
+        """Opens and ends channels, once the ciphers are ours."""
+        return None if self._hold is None else self._control
+
+    def serve(self, serve: Serve) -> None:
+        """Have the peer's requests for `direct-tcpip` come here instead of to asyncssh."""
+        self._control.serve = serve
 
     # -- the byte stream -------------------------------------------------------------------
 
@@ -165,7 +177,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._in_start = self._in_end = 0
         self._ssh.data_received(data)
         if self._transport is not None and Hold.is_possible(self._ssh):
-            self._hold = Hold(self._ssh, self._became_idle)
+            self._hold = Hold(self._ssh, self._became_idle, self._control.connection_lost)
             rest = self._hold.rest
             self._in[: len(rest)] = rest
             self._in_end = len(rest)
@@ -200,27 +212,32 @@ class DataPath(asyncio.BufferedProtocol):
         payload_bytes = hold.opener.open(self._in_view, start, length)
         self._in_start = start + whole
         kind = self._in[start + PAYLOAD_OFFSET]
-        if kind == MSG_CHANNEL_DATA:
-            number, data_bytes = parse_data_header(self._in, start, payload_bytes)
-            channel = self._channels.get(number)
-            if channel is not None:
-                self._opened_count += 1
-                begin = start + DATA_OFFSET
-                channel.data_arrived(self._in_view[begin : begin + data_bytes])
-                return True
-        elif kind == MSG_WINDOW_ADJUST:
-            number, more_bytes = parse_window_adjust(self._in, start, payload_bytes)
-            channel = self._channels.get(number)
-            if channel is not None:
-                self._opened_count += 1
-                channel.window_adjusted(more_bytes)
-                return True
-        elif kind == MSG_IGNORE:
+        if self._take(kind, start, payload_bytes):
             self._opened_count += 1
             return True
         opened_before, self._opened_count = self._opened_count, 0
         hold.receive(bytes(self._in_view[start : start + LENGTH_BYTES + length]), opened_before)
         return self._go_on(hold)
+
+    def _take(self, kind: int, start: int, payload_bytes: int) -> bool:
+        """Deal with an opened packet; False where it is asyncssh's to."""
+        if kind == MSG_CHANNEL_DATA:
+            number, data_bytes = parse_data_header(self._in, start, payload_bytes)
+            if (channel := self._channels.get(number)) is None:
+                return False
+            begin = start + DATA_OFFSET
+            channel.data_arrived(self._in_view[begin : begin + data_bytes])
+        elif kind == MSG_WINDOW_ADJUST:
+            number, more_bytes = parse_window_adjust(self._in, start, payload_bytes)
+            if (channel := self._channels.get(number)) is None:
+                return False
+            channel.window_adjusted(more_bytes)
+        elif kind >= MSG_CHANNEL_OPEN:
+            begin = start + PAYLOAD_OFFSET
+            return self._control.take(bytes(self._in_view[begin : begin + payload_bytes]))
+        else:
+            return kind == MSG_IGNORE
+        return True
 
     def _go_on(self, hold: Hold) -> bool:
         """asyncssh has had a packet, which may have begun or ended a key exchange."""
@@ -297,6 +314,15 @@ class DataPath(asyncio.BufferedProtocol):
             words = (number.to_bytes(4, "big"), more_bytes.to_bytes(4, "big"))
             self._ssh.send_packet(MSG_WINDOW_ADJUST, b"".join(words))
 
+    def send_control(self, payload: bytes) -> None:
+        """Send a message about a channel, in order with everything else."""
+        if self.may_send():
+            begin = self._out_end + PAYLOAD_OFFSET
+            self._out[begin : begin + len(payload)] = payload
+            self._seal(self._out_end, len(payload))
+        else:  # as above
+            self._ssh.send_packet(payload[0], payload[1:])
+
     def _seal(self, start: int, payload_bytes: int) -> None:
         hold = self._hold
         assert hold is not None  # noqa: S101  (narrows the type)
@@ -329,7 +355,9 @@ class DataPath(asyncio.BufferedProtocol):
         end = self._out_end + len(data)
         self._out[self._out_end : end] = data
         self._out_end = end
-        if self._flush_handle is None:
+        if end >= BATCH_BYTES:
+            self.flush()
+        elif self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
 
     def flush(self) -> None:

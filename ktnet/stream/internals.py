@@ -1,10 +1,10 @@
 """Everything that leans on names that asyncssh doesn't promise to keep. Nothing else does.
 
-asyncssh stays in charge of a connection: handshake, authentication, channel control, rekeying. What
-is taken from it once it is through with authentication are the bytes: `Hold` takes the
-ciphers over, hands asyncssh the packets that aren't a flow's data, already opened, and seals what
-it sends. `find_obstacle` says whether this asyncssh is one that this works with; the project pins
-its minor release as well.
+asyncssh stays in charge of a connection: handshake, authentication, rekeying, and the channels
+that `ktnet.stream.control` hasn't opened. What is taken from it once it is through with
+authentication are the bytes: `Hold` takes the ciphers over, hands asyncssh the packets that aren't
+a flow's, already opened, and seals what it sends. `find_obstacle` says whether this asyncssh is one
+that this works with; the project pins its minor release as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
@@ -21,6 +20,7 @@ from asyncssh.connection import SSHConnection
 from asyncssh.encryption import GCMEncryption, get_encryption
 
 from ktnet.errors import KtnetError
+from ktnet.wire.sshchannel import Terms
 from ktnet.wire.sshrecord import LENGTH_BYTES, MSG_IGNORE, TAG_BYTES, Opener, Sealer, parse_length
 
 SUPPORTED = "2.24."
@@ -32,7 +32,7 @@ _CONNECTION_NAMES = {
 }
 _CONNECTION_METHODS = {
     *("_recv_pkthdr", "_recv_packet", "_finish_recv_packet", "_reset_keepalive_timer"),
-    "send_packet",
+    *("send_packet", "_cleanup"),
 }
 _CHANNEL_NAMES = {
     *("_send_chan", "_recv_chan", "_send_window", "_send_pktsize", "_recv_window", "_recv_buf"),
@@ -109,23 +109,19 @@ class _Sealing:
         return self._sealer.seal_packet(header, packet)
 
 
-@dataclass(frozen=True)
-class ChannelState:
-    """How far a channel is when its bytes are taken over."""
-
-    our_number: int
-    their_number: int
-    send_window_bytes: int
-    largest_packet_bytes: int
-    receive_window_bytes: int
-    received: list[bytes]
-
-
 class Hold:
     """One connection whose bytes are ours."""
 
-    def __init__(self, ssh: Any, became_idle: Callable[[], object]) -> None:
-        """`became_idle`: asyncssh is through with a packet that took it more than a turn."""
+    def __init__(
+        self,
+        ssh: Any,
+        became_idle: Callable[[], object],
+        ended: Callable[[BaseException | None], object],
+    ) -> None:
+        """`became_idle`: asyncssh is through with a packet that took it more than a turn.
+
+        `ended`: it has given the connection up, and ends its own channels next.
+        """
         self._ssh = ssh
         self._opened = _Opened()
         self._sealing: _Sealing | None = None
@@ -142,6 +138,13 @@ class Hold:
                 became_idle()
 
         ssh._finish_recv_packet = finish_and_tell
+        cleanup = ssh._cleanup
+
+        def tell_and_cleanup(exc: BaseException | None) -> None:
+            ended(exc)
+            cleanup(exc)
+
+        ssh._cleanup = tell_and_cleanup
 
     @staticmethod
     def is_possible(ssh: Any) -> bool:
@@ -213,23 +216,30 @@ class Hold:
             self._send_packet(kind, *args, **options)
 
 
-def take_channel(channel: Any) -> ChannelState:
-    """What asyncssh knows of an open channel, and the bytes that it hasn't delivered."""
-    state = ChannelState(
-        our_number=channel._recv_chan,
-        their_number=channel._send_chan,
-        send_window_bytes=channel._send_window,
-        largest_packet_bytes=channel._send_pktsize,
-        receive_window_bytes=channel._recv_window,
-        received=[data for data, _ in channel._recv_buf],
-    )
-    channel._recv_buf = []
-    return state
+class TakenChannel:
+    """An open channel of asyncssh's, whose bytes are ours and whose end is asyncssh's."""
 
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self.number: int = channel._recv_chan
+        self.peer_number: int = channel._send_chan
+        self.write_eof = channel.write_eof
+        self.close = channel.close
+        self.abort = channel.abort
+        self.is_closing = channel.is_closing
 
-def has_peer(channel: Any) -> bool:
-    """Whether the peer still knows the channel: no CLOSE has been sent."""
-    return channel._send_chan is not None
+    def take(self) -> tuple[Terms, int, list[bytes]]:
+        """The peer's terms, what it may still send (bytes), and what asyncssh hasn't delivered."""
+        channel = self._channel
+        terms = Terms(self.peer_number, channel._send_window, channel._send_pktsize)
+        received = [data for data, _ in channel._recv_buf]
+        channel._recv_buf = []
+        return terms, channel._recv_window, received
+
+    @property
+    def has_peer(self) -> bool:
+        """Whether the peer still knows the channel: no CLOSE has been sent."""
+        return self._channel._send_chan is not None
 
 
 def is_forced_off() -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import asyncssh
 
 from ktnet.stream.carrier import Carrier
+from ktnet.stream.control import ChannelControl
 from ktnet.wire.channel import ChannelFlow, Surroundings
 from ktnet.wire.flow import OpenFailure, Receiver
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
@@ -70,6 +71,30 @@ class ChannelOpening:
         if not self._cancelled:
             self._receiver.open_failed(failure)
         self.cancel()
+
+    # -- by control of our own (a `ktnet.stream.control.Client`) ------------------------------
+
+    def ask(
+        self, control: ChannelControl, target: tuple[str, int], origin: tuple[str, int]
+    ) -> None:
+        """Ask for a `direct-tcpip` channel; the receiver is told how that went."""
+        control.ask(self, target, origin, self._window_bytes)
+
+    def build_session(self) -> Any:
+        """It is open."""
+        return self._take_flow()
+
+    def open_refused(self, code: int) -> None:
+        """The other end says no."""
+        self._gone()
+        self.fail(build_open_failure(code))
+
+    def open_lost(self) -> None:
+        """The connection broke meanwhile."""
+        self._gone()
+        self.fail(OpenFailure.TUNNEL_DOWN)
+
+    # -- by asyncssh's -------------------------------------------------------------------------
 
     async def run(self, begin: Begin) -> None:
         """Open; the receiver is told how that went."""

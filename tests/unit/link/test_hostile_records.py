@@ -116,3 +116,29 @@ def test_data_behind_the_end_ends_the_connection(ssh_path):
             assert not receiver.data
 
     run(scenario())
+
+
+@pytest.mark.parametrize("kind", [91, 92, 93, 94, 96, 97, 98])
+@pytest.mark.parametrize("number", [0xFFFF_FFFF, 1 << 30, (1 << 30) + 7])
+def test_a_message_for_no_channel_ends_the_connection(kind, number):
+    async def scenario():
+        async with open_tunnel() as (link, ends):
+            await link.round_trip()  # its channel had the first number
+            await until(lambda: not link.traffic.flows_open)
+            (server_side,) = ends.shadow.connections
+            server_side.send_packet(kind, number.to_bytes(4, "big"), bytes(8))
+            assert isinstance(await link.wait_closed(), RemoteProtocolError)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("request_", [b"", b"\0\0\0\x0cdirect-tcpip", b"\xff" * 40])
+def test_a_malformed_request_for_a_channel_ends_the_connection(request_):
+    async def scenario():
+        async with open_tunnel() as (link, ends):
+            await link.round_trip()
+            link._connection.send_packet(90, request_)
+            await link.wait_closed()
+            await until(lambda: not ends.shadow.connections)
+
+    run(scenario())
