@@ -1,5 +1,7 @@
 """What `connect` can't begin with: each a line with a cause, a code of its own, nothing left."""
 
+import base64
+import json
 import os
 import signal
 import socket
@@ -7,28 +9,48 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from api_client import ask
 from connect_client import CONNECT, HOST_STATE, OBJECTS, differences, open_client
 
+from ktnet.lab.api.tls import build_certificates
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
 API_SERVER = "192.168.64.1"
+FALSE_SHADOWS = ("other-key", "other-version", "garbage", "ended", "crash")
+"""Kinds of them: see false_shadow.py."""
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with open_lab(f"refused-{os.getpid()}") as lab:
-        yield lab
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One whose registry also has pods that only look like a shadow."""
+    images = []
+    for kind in FALSE_SHADOWS:
+        directory = tmp_path_factory.mktemp(kind)
+        program = str(Path(__file__).parent / "false_shadow.py")
+        config = {"User": "65534:65534", "Entrypoint": [sys.executable, program, kind]}
+        (directory / "config.json").write_text(json.dumps(config))
+        (directory / "rootfs").symlink_to("/")
+        images.append(f"{kind}:1={directory}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KTNET_LAB_IMAGES", ",".join(images))
+        with open_lab(f"refused-{os.getpid()}") as lab:
+            yield lab
+
+
+@pytest.fixture(scope="module")
+def before(lab: Lab) -> dict[str, Any]:
+    """Laptop and cluster as they are to be after each test."""
+    return lab.census()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left(lab: Lab) -> Iterator[None]:
-    before = lab.census()
+def _nothing_is_left(lab: Lab, before: dict[str, Any]) -> Iterator[None]:
     yield
     assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
 
@@ -98,6 +120,24 @@ def test_another_clusters_authority(lab: Lab, tmp_path: Path) -> None:
     assert (code, "is not trusted" in said) == (4, True)
 
 
+def test_an_authority_of_the_same_name(lab: Lab, tmp_path: Path) -> None:
+    """As of a cluster that was made anew at the same address."""
+    config = read_config(lab)
+    authority = build_certificates([API_SERVER]).ca_pem.encode()
+    cluster = config["clusters"][0]["cluster"]
+    cluster["certificate-authority-data"] = base64.b64encode(authority).decode()
+    code, said = with_config(lab, tmp_path, config)
+    assert (code, "is not trusted" in said) == (4, True)
+
+
+def test_an_api_server_that_does_not_answer(lab: Lab, tmp_path: Path) -> None:
+    """An address at which nobody is."""
+    config = read_config(lab)
+    config["clusters"][0]["cluster"]["server"] = "https://192.168.64.77:6443"
+    code, said = with_config(lab, tmp_path, config)
+    assert (code, "192.168.64.77" in said) == (4, True)
+
+
 # --- 5: rights ---
 
 
@@ -139,11 +179,56 @@ def test_a_shadow_that_cannot_be(lab: Lab, options: tuple[str, ...], says: str) 
     assert says in said
 
 
+def test_a_namespace_that_admits_no_such_pod(lab: Lab) -> None:
+    """PodSecurity forbids what the user's own annotation asks for."""
+    key = "container.apparmor.security.beta.kubernetes.io/shadow"
+    label_namespace(lab, "restricted")
+    try:
+        code, said = fails(lab, *CONNECT, "--annotation", f"{key}=unconfined")
+    finally:
+        label_namespace(lab, None)
+    assert code == 6
+    assert 'violates PodSecurity "restricted:latest": forbidden AppArmor profile' in said
+    assert "PodSecurity, webhook" in said
+
+
+def label_namespace(lab: Lab, level: str | None) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": level}
+    ask(lab, "PATCH", "/api/v1/namespaces/demo", {"metadata": {"labels": labels}})
+
+
+# --- 6, 7: what runs there is no shadow of ours ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "says", "hint"),
+    [
+        ("crash", 6, "the shadow ends at once, exit code 3", "ktnet's own version"),
+        (
+            "other-version",
+            7,
+            "the shadow speaks protocol version 999, this client 1",
+            "own version",
+        ),
+        ("other-key", 7, "another host key than the one in its log", "reading along"),
+        ("garbage", 7, "what answered is not a shadow", ""),
+        ("ended", 7, "cannot log in to the shadow", ""),
+    ],
+)
+def test_a_false_shadow(lab: Lab, kind: str, code: int, says: str, hint: str) -> None:
+    exit_code, said = fails(lab, *CONNECT, "--image", f"{kind}:1")
+    assert exit_code == code, said
+    assert says in said
+    assert hint in said
+
+
 # --- 10: somebody else ---
 
 
-def test_a_second_session_makes_no_shadow(lab: Lab) -> None:
+def test_a_second_session_makes_no_shadow(lab: Lab, tmp_path: Path) -> None:
     """Neither on this cluster nor on another one: it knows before."""
+    config = read_config(lab)
+    config["clusters"][0]["cluster"]["server"] = f"https://{API_SERVER}:6444"
     with open_client(lab) as first:
         first.wait_for("ready")
         jobs = lab.census()["jobs"]
@@ -156,6 +241,9 @@ def test_a_second_session_makes_no_shadow(lab: Lab) -> None:
             assert "another ktnet session" in started.stderr.read()
         assert started.returncode == 10
         assert seen == {str(jobs)}
+        # That one isn't even asked.
+        code, said = with_config(lab, tmp_path, config)
+        assert (code, "ktnet disconnect" in said) == (10, True)
         assert first.end() == (0, "")
 
 
@@ -245,3 +333,15 @@ def test_a_full_disk(lab: Lab) -> None:
     code, said = fails(lab, "unshare", "-m", "sh", "-c", fill, "-", *CONNECT)
     assert code == 8
     assert "No space left on device" in said
+
+
+def test_a_read_only_etc(lab: Lab) -> None:
+    """As in containers whose root is read-only."""
+    read_only = (
+        "mount --rbind /etc /etc && mount -o remount,bind,ro /etc && "
+        "mount -o remount,bind,ro /etc/resolv.conf; "
+        'touch /etc/x 2> /dev/null && exit 99; exec "$@"'
+    )
+    code, said = fails(lab, "unshare", "-m", "sh", "-c", read_only, "-", *CONNECT)
+    assert code == 9
+    assert "/etc/resolv.conf can't be changed: Read-only file system" in said

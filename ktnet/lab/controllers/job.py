@@ -37,6 +37,7 @@ from ktnet.lab.controllers.kind import (
     parse_time,
 )
 from ktnet.lab.controllers.loop import Key
+from ktnet.lab.controllers.refusals import apply_for
 from ktnet.lab.controllers.replicaset import build_pod, deletion_rank
 
 TRACKING = "batch.kubernetes.io/job-tracking"
@@ -310,13 +311,14 @@ class JobController:
         if job is None:
             return None
         uid = job["metadata"]["uid"]
+        now = self._clock()
         plan = plan_job(
             job,
             [pod for pod in pods if is_controlled_by(pod, job)],
             self._backoffs.get(uid, Backoff()),
-            self._clock(),
+            now,
         )
         self._backoffs[uid] = plan.backoff
         for action in plan.actions:
-            apply_action(self._store, action)
+            apply_for(self._store, job, action, "job-controller", now)
         return plan.again_s

@@ -32,6 +32,7 @@ from ktnet.lab.controllers.kind import (
     parse_time,
 )
 from ktnet.lab.controllers.loop import Key
+from ktnet.lab.controllers.refusals import apply_for
 
 
 def plan_adoption(owner: Obj, plural: str, candidates: Iterable[Obj]) -> list[Action]:
@@ -164,7 +165,7 @@ class ReplicaSetController:
         ]
         now = self._clock()
         for action in plan_replicaset(replicaset, pods, now):
-            apply_action(self._store, action)
+            apply_for(self._store, replicaset, action, "replicaset-controller", now)
         waits_s = [
             wait_s
             for pod in pods

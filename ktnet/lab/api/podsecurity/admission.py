@@ -19,7 +19,6 @@ MODES = ("enforce", "audit", "warn")
 LEVELS = ("privileged", "baseline", "restricted")
 
 _BASELINE: tuple[Check, ...] = (
-    baseline.check_app_armor,
     baseline.check_capabilities,
     baseline.check_host_namespaces,
     baseline.check_host_paths,
@@ -43,7 +42,6 @@ _RESTRICTED: tuple[Check, ...] = (
     restricted.check_seccomp,
 )
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "privileged": (),
     "baseline": _BASELINE,
     "restricted": _RESTRICTED,
 }
@@ -59,10 +57,17 @@ class Level:
     def __str__(self) -> str:
         return f"{self.name}:{self.version}"
 
-    def evaluate(self, spec: Obj) -> list[Finding]:
-        """What is forbidden in a PodSpec."""
-        found = (check(spec) for check in _CHECKS[self.name])
+    def evaluate(self, spec: Obj, annotations: Mapping[str, str] | None = None) -> list[Finding]:
+        """What is forbidden in a PodSpec, of a pod with these annotations."""
+        if self.name == "privileged":
+            return []
+        found = [baseline.check_app_armor(spec, annotations or {})]
+        found += (check(spec) for check in _CHECKS[self.name])
         return [each for each in found if each is not None]
+
+    def evaluate_pod(self, pod: Obj) -> list[Finding]:
+        """What is forbidden in a pod, or in a template of one."""
+        return self.evaluate(pod.get("spec") or {}, (pod.get("metadata") or {}).get("annotations"))
 
 
 def find_level(namespace: Obj, mode: str) -> Level:
@@ -88,16 +93,16 @@ def check_pod(namespace: Obj, pod: Obj, old: Obj | None) -> None:
     if old is not None and not _is_significant(pod["spec"], old["spec"]):
         return
     level = find_level(namespace, "enforce")
-    found = level.evaluate(pod["spec"])
+    found = level.evaluate_pod(pod)
     if found:
         raise forbidden("", "pods", pod["metadata"].get("name", ""), _say("violates", level, found))
 
 
 def list_pod_warnings(namespace: Obj, obj: Obj) -> list[str]:
     """Of a pod that was accepted, or of anything that makes pods from a template."""
-    spec = find_pod_spec(obj)
+    pod = find_pod(obj)
     level = find_level(namespace, "warn")
-    found = level.evaluate(spec) if spec is not None else []
+    found = level.evaluate_pod(pod) if pod is not None else []
     return [_say("would violate", level, found)] if found else []
 
 
@@ -108,7 +113,7 @@ def list_namespace_warnings(new: Obj, old: Obj, pods: Iterable[Obj]) -> list[str
         return []
     groups: dict[str, list[str]] = {}
     for pod in pods:
-        found = level.evaluate(pod["spec"])
+        found = level.evaluate_pod(pod)
         if found:
             reasons = ", ".join(each.reason for each in found)
             groups.setdefault(reasons, []).append(pod["metadata"]["name"])
@@ -121,15 +126,15 @@ def list_namespace_warnings(new: Obj, old: Obj, pods: Iterable[Obj]) -> list[str
     return [head, *sorted(_say_group(sorted(names), text) for text, names in groups.items())]
 
 
-def find_pod_spec(obj: Obj) -> Obj | None:
-    """The PodSpec of a pod, a workload or a CronJob."""
+def find_pod(obj: Obj) -> Obj | None:
+    """A pod itself, or the template in a workload or a CronJob."""
     spec = obj.get("spec") or {}
     if "containers" in spec:
-        return dict(spec)
+        return obj
     template = spec.get("template") or ((spec.get("jobTemplate") or {}).get("spec") or {}).get(
         "template"
     )
-    return dict((template or {}).get("spec") or {}) if template else None
+    return dict(template) if template else None
 
 
 def build_warning(text: str) -> str:

@@ -6,7 +6,7 @@ recordings don't show of them is unproven.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ktnet.lab.api.errors import Obj
 from ktnet.lab.api.podsecurity.finding import (
@@ -38,18 +38,29 @@ SYSCTLS = frozenset(
         *("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"),
     }
 )
+APP_ARMOR_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
 SELINUX_TYPES = frozenset(
     {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 )
 
 
-def check_app_armor(spec: Obj) -> Finding | None:
+def check_app_armor(spec: Obj, annotations: Mapping[str, str]) -> Finding | None:
+    """The one check that looks at annotations too: they were there before the field."""
+
     def unconfined(owner: Obj) -> bool:
         return (context_of(owner).get("appArmorProfile") or {}).get("type") == "Unconfined"
 
-    setters = name_setters(spec, unconfined)
-    detail = f'{setters} must not set AppArmor profile type to "Unconfined"'
-    return Finding("forbidden AppArmor profile", detail) if setters else None
+    details = [
+        f'{key}="{value}"'
+        for key, value in sorted(annotations.items())
+        if key.startswith(APP_ARMOR_PREFIX)
+        and value not in {"", "runtime/default"}
+        and not value.startswith("localhost/")
+    ]
+    if setters := name_setters(spec, unconfined):
+        details.append(f'{setters} must not set AppArmor profile type to "Unconfined"')
+    word = "profile" if len(details) == 1 else "profiles"
+    return Finding(f"forbidden AppArmor {word}", ", ".join(details)) if details else None
 
 
 def check_capabilities(spec: Obj) -> Finding | None:

@@ -89,6 +89,20 @@ def test_restricted_forbids_more(bad, said):
     assert evaluate("restricted", bad) == [said]
 
 
+def test_an_app_armor_profile_may_be_an_annotation():
+    """As k8s.io/pod-security-admission has it in its own tests, in these words."""
+    prefix = "container.apparmor.security.beta.kubernetes.io/"
+    allowed = {f"{prefix}a": "", f"{prefix}b": "runtime/default", f"{prefix}c": "localhost/foo"}
+    bad = {f"{prefix}e": "unconfined", f"{prefix}d": "unknown"}
+    level = Level("restricted", "latest")
+    assert level.evaluate(GOOD, {**allowed, "note": "unconfined"}) == []
+    (finding,) = level.evaluate(GOOD, {**allowed, **bad})
+    assert str(finding) == (
+        f'forbidden AppArmor profiles ({prefix}d="unknown", {prefix}e="unconfined")'
+    )
+    assert Level("privileged", "latest").evaluate(GOOD, bad) == []
+
+
 def test_several_containers_are_named_together():
     context = {"privileged": True}
     containers = [{"name": name, "securityContext": context} for name in ("a", "b")]

@@ -265,6 +265,41 @@ def test_propagation_of_a_jobs_deletion(policy: str | None, left: list[str]) -> 
     in_cluster(scenario)
 
 
+@pytest.mark.parametrize(
+    ("plural", "obj", "kind", "component"),
+    [
+        ("jobs", build_job(), "Job", "job-controller"),
+        ("deployments", build_deployment(), "ReplicaSet", "replicaset-controller"),
+    ],
+)
+def test_pods_that_are_refused_are_told_of(
+    plural: str, obj: Obj, kind: str, component: str
+) -> None:
+    """As recorded in 09-podsecurity/deployment-offending-events; and when it is allowed, it goes
+    on."""
+
+    async def scenario(cluster: Cluster) -> None:
+        level = "pod-security.kubernetes.io/enforce"
+        labels = {"metadata": {"labels": {level: "restricted"}}}
+        cluster.store.patch("namespaces", None, "default", labels)
+        cluster.create(plural, obj)
+        await cluster.until(
+            lambda: any(each["count"] > 1 for each in cluster.store.list("events", "default"))
+        )
+        (event,) = cluster.store.list("events", "default")
+        assert event["involvedObject"]["kind"] == kind
+        assert event["reason"] == "FailedCreate"
+        assert event["source"] == {"component": component}
+        assert event["type"] == "Warning"
+        said = 'is forbidden: violates PodSecurity "restricted:latest": '
+        assert event["message"].startswith('Error creating: pods "')
+        assert said in event["message"]
+        cluster.store.patch("namespaces", None, "default", {"metadata": {"labels": {level: None}}})
+        await cluster.until(lambda: cluster.names("pods") != [])
+
+    in_cluster(scenario)
+
+
 def test_an_owner_that_never_was_is_an_owner_gone() -> None:
     async def scenario(cluster: Cluster) -> None:
         ghost = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "g", "uid": "none"}}
