@@ -82,24 +82,26 @@ def test_every_request_gets_to_where_it_belongs(lab: Lab) -> None:
 
 
 def test_a_laptop_that_sleeps_is_nobodys_outage(lab: Lab) -> None:
+    """3 s are promised for either way; a busy machine gets more."""
     with open_member(lab, "alice") as alice:
         with open_loop(lab, 0.05, "alice") as found:
-            wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 0)
-            os.kill(alice.pid, signal.SIGSTOP)
+            # By as many connections: both routers are asked.
+            wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 0)
             stopped = time.time()
+            os.kill(alice.pid, signal.SIGSTOP)
             try:
-                wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1)  # by tomcat
+                wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 10)  # by tomcat
             finally:
+                back = time.time()
                 os.kill(alice.pid, signal.SIGCONT)
-            back = time.time()
-            wait_until(lambda: mix(lab, 5, 1, "alice")["failed"] == 0)
-            ended = time.time()
+            wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 0)
         code, err = alice.end()
         assert code == 0, err
     assert names(found["alice"]) == {"alice", "tomcat"}, "no request failed"
-    away = [answered for sent, answered, name in found["alice"] if name == "tomcat"]
-    print("origin after", min(away) - stopped, "s; back after", ended - back, "s")
-    assert max(away) < ended + 3
+    away = [answered for _, answered, name in found["alice"] if name == "tomcat"]
+    print(f"the origin after {min(away) - stopped:.1f} s; back {max(away) - back:.1f} s after")
+    assert min(away) - stopped < 6
+    assert max(away) - back < 6
 
 
 def test_no_request_fails_while_users_come_and_go_in_any_way(lab: Lab) -> None:

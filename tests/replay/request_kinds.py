@@ -34,6 +34,15 @@ UNPROVEN: dict[tuple[str, str], str] = {
     ("watch", "statefulsets.apps"): _BY_NAME,
     ("list", "services"): _BY_NAME,
     ("watch", "services"): _BY_NAME,
+    ("create", "poddisruptionbudgets.policy"): (
+        f"{_REFERENCE}policy-resources/pod-disruption-budget-v1/"
+    ),
+    ("create", "roles.rbac.authorization.k8s.io"): (
+        f"{_REFERENCE}authorization-resources/role-v1/"
+    ),
+    ("create", "rolebindings.rbac.authorization.k8s.io"): (
+        f"{_REFERENCE}authorization-resources/role-binding-v1/"
+    ),
     ("patch", "services"): "RFC 6902 (as of Deployments, which are recorded)",
 }
 """(verb, resource) that no recording shows, and where Kubernetes says how it is answered."""
