@@ -19,7 +19,6 @@ import aiohttp
 from ktnet.cluster.answers import build_error, parse_status, read_status
 from ktnet.cluster.clock import ServerClock
 from ktnet.cluster.config import ClusterTarget
-from ktnet.cluster.paths import Query, build_path, build_selectors, build_url
 from ktnet.cluster.transport import (
     SOCKS_FAILURES,
     RefusedUpgrade,
@@ -28,6 +27,7 @@ from ktnet.cluster.transport import (
     open_transport,
 )
 from ktnet.errors import ClusterUnreachable, Forbidden, NotFound
+from ktnet.wire.apipaths import Query, build_path, build_selectors, build_target
 
 Json = dict[str, Any]
 
@@ -217,7 +217,7 @@ class Api:
     ) -> WebSocket:
         """A WebSocket to a subresource; pings and the closing are left to the caller."""
         path = build_path(plural, namespace, name, subresource)
-        url = build_url(self.target.server, path, query)
+        url = self.target.server + build_target(path, query)
         try:
             with self._failures():
                 async with asyncio.timeout(_REQUEST_TIMEOUT.total):
@@ -258,7 +258,7 @@ class Api:
         content_type: str = "application/json",
         limits: aiohttp.ClientTimeout = _REQUEST_TIMEOUT,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        url = build_url(self.target.server, path, query)
+        url = self.target.server + build_target(path, query)
         sent_s = time.time()
         with self._failures():
             response = await self._transport.request(

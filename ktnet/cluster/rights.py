@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from ktnet.cluster.paths import find_group
+from ktnet.wire.apipaths import find_group
 
 Json = dict[str, Any]
 

@@ -7,4 +7,6 @@ passes to the pod's resolvers; `lifetime` says when it is over.
 
 What callers in the cluster send meets first an `accepting` socket, then `inbound`, which knows who
 has the port; of the `destinations` one is the client's `laptop`, and `router` chooses by request.
+
+Where the pod was given an account, `api` asks the API server for what little a shadow may.
 """

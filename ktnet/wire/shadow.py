@@ -20,6 +20,9 @@ HEALTH_PORT = 7023
 """At the pod's address, of shadows that expose ports: takes connections while their callers get
 somewhere. So readiness is asked of the shadow, and the user's process is never knocked at."""
 
+ACCOUNT = "/var/run/secrets/ktnet.dev/account"
+"""Directory of a pod's own account, where it was given one: `ca.crt` and `token`."""
+
 SSH_USER = "ktnet"
 
 DNS_SUBSYSTEM = "ktnet-dns"

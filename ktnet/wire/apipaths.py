@@ -54,9 +54,9 @@ def build_path(
     return "/".join(parts)
 
 
-def build_url(server: str, path: str, query: Query) -> str:
-    """The whole URL of a request."""
-    return f"{server}{path}?{urlencode(query)}" if query else f"{server}{path}"
+def build_target(path: str, query: Query) -> str:
+    """What a request line asks for (RFC 9112 section 3.2.1)."""
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def build_selectors(
