@@ -24,6 +24,7 @@ COMMANDS = {
     "exec": "Run one command in the cluster's network, without root.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
+    "dashboard": "Show it all in a browser, live.",
     "check": "Say whether a command would work, and if not, why.",
     "recover": "Put back what an exchange has changed in the cluster.",
     "clean": "Undo what sessions left behind that were killed.",

@@ -1,0 +1,22 @@
+// The sessions of this machine, one row each.
+
+import { Table } from "./table.js";
+import { formatAge, formatBytes } from "./format.js";
+
+const COLUMNS = [
+  ["Command", ({ command, exchanged, name }) => [command, exchanged ?? name].filter(Boolean).join(" ")],
+  ["Namespace", ({ namespace }) => namespace],
+  ["Context", ({ context }) => context],
+  ["State", ({ state }) => state],
+  ["Up for", ({ since }) => formatAge((Date.now() - Date.parse(since)) / 1000)],
+  ["Reconnects", ({ tunnel }) => tunnel?.reconnects],
+  ["Flows", ({ flows }) => flows?.flows_open],
+  ["Up", ({ flows }) => flows && formatBytes(flows.bytes_up)],
+  ["Down", ({ flows }) => flows && formatBytes(flows.bytes_down)],
+  ["Names asked", ({ dns }) => dns?.queries],
+  ["Pod", ({ pod }) => pod],
+];
+
+export function openSessions(parent) {
+  return new Table(parent, "Sessions of this machine", COLUMNS, ({ pid, since }) => `${pid}@${since}`);
+}

@@ -1,0 +1,135 @@
+"""The routes, on 127.0.0.1 alone."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from ktnet.dashboard.feed import Feed
+from ktnet.dashboard.files import read_page
+from ktnet.dashboard.guard import HEADERS, Asked, Guard
+from ktnet.dashboard.stream import build_event
+from ktnet.errors import Conflict, HostPermissionError
+from ktnet.tasks import open_tasks
+
+ADDRESS = "127.0.0.1"
+
+MOST_WATCHERS = 8
+"""Pages open at once; each costs some 10 kB/s."""
+
+MOST_REQUEST_BYTES = 4096
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Dashboard:
+    """A dashboard that can be asked."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._page = read_page()
+
+    def build_app(self, guard: Guard) -> web.Application:
+        """All routes behind the guard."""
+        app = web.Application(
+            middlewares=[self._build_middleware(guard)], client_max_size=MOST_REQUEST_BYTES
+        )
+        for path in self._page:
+            app.router.add_get(path, self._give_page)
+        app.router.add_get("/api/v1/sessions", self._give_sessions)
+        app.router.add_get("/api/v1/stream", self._stream)
+        return app
+
+    def _build_middleware(self, guard: Guard) -> Any:
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            asked = Asked(
+                request.method,
+                request.headers.get("Host"),
+                request.headers.get("Origin"),
+                request.headers.get("Authorization"),
+                request.headers.get("Sec-Fetch-Site"),
+            )
+            refusal = guard.refuse(asked, is_page=request.path in self._page)
+            if refusal is not None:
+                return build_error(refusal.status, refusal.reason)
+            try:
+                return await handler(request)
+            except web.HTTPException as error:
+                return build_error(error.status, error.reason)
+
+        return check
+
+    async def _give_page(self, request: web.Request) -> web.Response:
+        kind, body = self._page[request.path]
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers=HEADERS)
+
+    async def _give_sessions(self, _: web.Request) -> web.Response:
+        return build_json({"sessions": await self._feed.read_sessions()})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self._feed.watchers >= MOST_WATCHERS:
+            return build_error(503, f"{MOST_WATCHERS} pages are open already")
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(build_event("history", self._feed.list_histories()))
+        async with aclosing(self._feed.watch()) as watch:
+            async for looked in watch:
+                told = {"sessions": looked.sessions, "samples": looked.samples}
+                await response.write(build_event("look", told))
+        return response
+
+
+def build_json(value: Any, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.json_response(value, status=status, headers=HEADERS)
+
+
+def build_error(status: int, reason: str) -> web.Response:
+    """A refusal, as JSON."""
+    return build_json({"error": reason}, status)
+
+
+@asynccontextmanager
+async def open_dashboard(feed: Feed, token: str, port: int) -> AsyncIterator[int]:
+    """Serves until the context is left; which port it is (any free one where `port` is 0).
+
+    Raises Conflict where the port is taken, HostPermissionError where it may not be used.
+    """
+    with open_listener(port) as listener:
+        bound: int = listener.getsockname()[1]
+        app = Dashboard(feed).build_app(Guard(token, bound))
+        # No access log: nothing that was asked is worth keeping, and headers hold the token.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            async with open_tasks() as tasks:
+                tasks.create_task(feed.run(), name="look at the sessions")
+                yield bound
+        finally:
+            await asyncio.shield(runner.cleanup())
+
+
+def open_listener(port: int) -> socket.socket:
+    """A socket that listens on 127.0.0.1, and only there."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((ADDRESS, port))
+        listener.listen(64)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Conflict(
+                f"port {port} of this machine is in use", hint="choose another with --port"
+            ) from error
+        raise HostPermissionError(f"port {port} can't be used: {error.strerror}") from error
+    return listener
