@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ktnet.cluster.holding import SILENCE_S, Holding, parse_holding
-from ktnet.cluster.record import Record
 from ktnet.cluster.workload import Subject
+from ktnet.wire.record import Record
 
 Json = dict[str, Any]
 

@@ -16,7 +16,10 @@ from typing import Any
 from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
 from ktnet.cluster.holding import describe_silence, read_holding
-from ktnet.cluster.record import (
+from ktnet.cluster.workload import Subject
+from ktnet.errors import Conflict, NotFound, UsageError
+from ktnet.wire.meshrecord import ANNOTATION
+from ktnet.wire.record import (
     Record,
     build_repoint,
     build_scale_down,
@@ -24,9 +27,6 @@ from ktnet.cluster.record import (
     build_undo,
     parse_record,
 )
-from ktnet.cluster.workload import Subject
-from ktnet.errors import Conflict, NotFound, UsageError
-from ktnet.wire.meshrecord import ANNOTATION
 
 Json = dict[str, Any]
 

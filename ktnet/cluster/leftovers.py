@@ -11,9 +11,9 @@ from ktnet.cluster.api import Api
 from ktnet.cluster.cleaning import Leftover, Taken, find_leftovers
 from ktnet.cluster.exchange import undo
 from ktnet.cluster.holding import read_holding
-from ktnet.cluster.record import parse_record
 from ktnet.cluster.workload import Subject
 from ktnet.errors import Conflict, Forbidden, NotFound
+from ktnet.wire.record import parse_record
 
 log = logging.getLogger(__name__)
 

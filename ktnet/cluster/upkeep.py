@@ -10,10 +10,10 @@ from typing import Any
 from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
 from ktnet.cluster.informer import run_informer
-from ktnet.cluster.record import ANNOTATION, build_repointing, parse_record
 from ktnet.cluster.workload import Subject
 from ktnet.errors import Conflict, Forbidden, KtnetError, NotFound
 from ktnet.tasks import open_tasks
+from ktnet.wire.record import ANNOTATION, build_repointing, parse_record
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,6 @@ from ktnet.cluster.manifests import (
     build_service,
 )
 from ktnet.cluster.readiness import wait_until_available, wait_until_ready
-from ktnet.cluster.record import Mode, Record
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_for_exchange, list_required
 from ktnet.cluster.upkeep import run_upkeep
@@ -38,6 +37,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
 from ktnet.tasks import open_tasks
+from ktnet.wire.record import Mode, Record
 
 RETRY_INTERVAL_S = 1.0
 """Between attempts to give back, while the API server is away."""

@@ -23,8 +23,6 @@ from ktnet.cluster.holding import find_holder
 from ktnet.cluster.informer import run_informer
 from ktnet.cluster.manifests import LEASE_DURATION_S
 from ktnet.cluster.membership import check_mark, lead_back, leave, read_mesh, try_join, undo
-from ktnet.cluster.record import build_time
-from ktnet.cluster.record import parse_record as parse_exchange
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_for_router
 from ktnet.cluster.router import Router, close_router, make_router, wait_until_routing
@@ -50,6 +48,8 @@ from ktnet.session.tunnel import build_spec
 from ktnet.tasks import open_tasks
 from ktnet.wire.meshmark import Registration
 from ktnet.wire.meshrecord import Member, MeshRecord, build_selector, parse_record
+from ktnet.wire.record import build_time
+from ktnet.wire.record import parse_record as parse_exchange
 
 Json = dict[str, Any]
 

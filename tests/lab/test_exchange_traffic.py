@@ -23,8 +23,8 @@ from inbound_scene import (
     read_object,
 )
 
-from ktnet.cluster.record import ANNOTATION
 from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.wire.record import ANNOTATION
 
 pytestmark = [
     pytest.mark.lab,

@@ -16,8 +16,8 @@ from connect_client import HOST_STATE, OBJECTS, differences, open_client, open_r
 
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.manifests import build_labels, build_micro_time
-from ktnet.cluster.record import ANNOTATION, Record, build_record_text
 from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.wire.record import ANNOTATION, Record, build_record_text
 
 pytestmark = pytest.mark.lab
 

@@ -13,7 +13,6 @@ from ktnet.cluster.exchange import give_back, take_by_scale, take_by_selector
 from ktnet.cluster.holding import describe_silence, parse_holding
 from ktnet.cluster.leftovers import list_leftovers, list_taken, recover, remove
 from ktnet.cluster.manifests import build_labels, build_micro_time
-from ktnet.cluster.record import ANNOTATION, Record
 from ktnet.cluster.workload import (
     Subject,
     find_autoscaler,
@@ -22,6 +21,7 @@ from ktnet.cluster.workload import (
     find_subject,
 )
 from ktnet.errors import Conflict, NotFound, UsageError
+from ktnet.wire.record import ANNOTATION, Record
 
 ME, OTHER = "ada@laptop", "bob@desk"
 VOLATILE = ("resourceVersion", "generation", "managedFields")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktnet.cluster.record import (
+from ktnet.wire.record import (
     ANNOTATION,
     Record,
     build_record_text,
