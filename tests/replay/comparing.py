@@ -22,6 +22,7 @@ VOLATILE = {
             *("creationTimestamp", "deletionTimestamp", "time", "lastTransitionTime"),
             *("lastUpdateTime", "lastProbeTime", "startTime", "completionTime", "startedAt"),
             *("finishedAt", "lastTimestamp", "firstTimestamp", "expirationTimestamp"),
+            "io/last-change-trigger-time",
         ),
         _TIME,
     ),

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import random
-from pathlib import Path
 
 import pytest
+from drivers import SEED
 from recordings import find_recordings, load_cases
 from replaying import Folder
 from verdicts import build_table
 
-HERE = Path(__file__).parent
 RESULTS = pytest.StashKey[list]()
-SEED = int(os.environ.get("KTNET_REPLAY_SEED") or random.randrange(10**9))
-DRIVERS = sorted(path.stem for path in HERE.glob("folder_*.py"))
 
 
 async def _replay(driver, folder: Folder) -> Folder:
@@ -26,19 +22,27 @@ async def _replay(driver, folder: Folder) -> Folder:
 
 
 @pytest.fixture(scope="session")
-def replayed(request):
-    """Gives the replayed folder of a driver's name; replays it when first asked."""
-    recordings = find_recordings()
-    if recordings is None:
+def recordings():
+    """The folder that holds the folders of recordings."""
+    found = find_recordings()
+    if found is None:
         if os.environ.get("CI"):
             pytest.fail("the recordings of a real Kubernetes are missing (KTNET_RECORDINGS)")
         pytest.skip("LEFT OUT: the recordings are not here; name them by KTNET_RECORDINGS")
+    return found
+
+
+@pytest.fixture(scope="session")
+def replayed(request, recordings):
+    """Gives the replayed folder of a driver's name; replays it when first asked."""
     done: dict[str, Folder] = {}
 
     def replay(name: str) -> Folder:
         if name not in done:
             driver = importlib.import_module(name)
-            folder = Folder(driver.FOLDER, load_cases(recordings / driver.FOLDER), SEED)
+            load = getattr(driver, "load", load_cases)
+            cases = load(recordings / driver.FOLDER)
+            folder = Folder(driver.FOLDER, cases, driver.LISTED, SEED)
             # Known to the table from now on, even if the driver fails half way.
             done[name] = folder
             request.config.stash.setdefault(RESULTS, []).append(folder.results)

@@ -85,7 +85,7 @@ async def applies(lab: Lab) -> None:
         *("apply-create", "apply-same", "apply-share", "apply-conflict", "apply-force"),
         *("apply-get", "apply-remove", "apply-after-update-conflict-setup"),
         *("apply-after-update-conflict", "apply-no-fieldmanager", "apply-managedfields-in-body"),
-        *("apply-cbor-json-content-type",),
+        *("apply-cbor-json-content-type", "apply-service-create"),
     )
     await lab.replay_while_declined(names)
 

@@ -16,6 +16,7 @@ from verdicts import judge
 
 FOLDER = "01-discovery"
 MATCHED_AT_LEAST = 15
+LISTED: dict[str, str] = {}
 
 KEYS = ("groupVersion", "name", "resource", "subresource", "version")
 """By one of these the entries of a list are known."""

@@ -1,7 +1,6 @@
 """06-portforward: handshakes, and every frame of a port-forward.
 
-Not replayed: what waits for minutes, and pods and containers that end meanwhile (their kubelet
-isn't here; tests/lab has it).
+Not replayed: what waits for minutes, and pods and containers that end meanwhile.
 """
 
 from __future__ import annotations
@@ -18,14 +17,19 @@ from scene import build_cluster
 FOLDER = "06-portforward"
 MATCHED_AT_LEAST = 40
 
-LEFT_OUT = frozenset(
-    {
-        *("idle-270s-no-ping", "idle-270s-ping-30s", "idle-900s-no-ping"),
-        *("container-restarts", "container-restarts-silent-forward"),
-        *("pod-deleted", "pod-deleted-grace-0", "pod-deleted-ignores-sigterm"),
-        "download-8MiB-slow-reader",
-    }
-)
+_MINUTES = "waits for minutes; the same for seconds: tests/lab/test_connect_faults.py"
+_KUBELET = "needs a kubelet that ends containers: tests/lab/test_node_access.py"
+LISTED = {
+    **dict.fromkeys(("idle-270s-no-ping", "idle-270s-ping-30s", "idle-900s-no-ping"), _MINUTES),
+    **dict.fromkeys(
+        (
+            *("container-restarts", "container-restarts-silent-forward"),
+            *("pod-deleted", "pod-deleted-grace-0", "pod-deleted-ignores-sigterm"),
+        ),
+        _KUBELET,
+    ),
+    "download-8MiB-slow-reader": "is about the client: reads slowly for longer than a test may",
+}
 
 
 async def replay(folder: Folder) -> None:
@@ -46,7 +50,7 @@ async def replay(folder: Folder) -> None:
         # Side by side: most of them wait, as they did when they were recorded.
         async with asyncio.TaskGroup() as tasks:
             for case in folder.cases:
-                if case not in LEFT_OUT:
+                if case not in LISTED:
                     tasks.create_task(replay_one(lab, case, limited))
 
 

@@ -15,6 +15,7 @@ from yarl import URL
 
 FOLDER = "08-authorization"
 MATCHED_AT_LEAST = 43
+LISTED: dict[str, str] = {}
 
 NAMESPACE = "transcripts"
 RBAC = {"apiGroup": "rbac.authorization.k8s.io"}

@@ -97,13 +97,15 @@ async def end_server(server: asyncio.Server) -> None:
 
 
 class Log:
-    """What a container wrote before it was asked; it writes no more."""
+    """What a container wrote before it was asked, and what it writes before it ends."""
 
-    def __init__(self, lines: Sequence[tuple[int, bytes]]) -> None:
-        self.lines = lines
+    def __init__(
+        self, lines: Sequence[tuple[int, bytes]], later: Sequence[tuple[int, bytes]] = ()
+    ) -> None:
+        self.lines, self._later = lines, later
 
     async def follow(self) -> AsyncIterator[tuple[int, bytes]]:
-        for line in ():
+        for line in self._later:
             yield line
 
 

@@ -2,7 +2,8 @@
 
 A folder of recordings has a driver, a module `folder_NN_subject`, which knows in which order its
 cases were recorded and what had to be there before them. It defines `FOLDER`, `MATCHED_AT_LEAST`
-(below which a test fails) and `async def replay(folder: Folder)`.
+(below which a test fails), `LISTED` (which cases it leaves out, each with its reason) and
+`async def replay(folder: Folder)`; also `load`, where a file holds several cases.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,11 +45,13 @@ class NoRuntime:
 class Folder:
     """The cases of one folder, renamed, and what became of them."""
 
-    def __init__(self, name: str, cases: dict[str, Case], seed: int) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, cases: dict[str, Case], listed: Mapping[str, str], seed: int
+    ) -> None:
+        self.name, self.seed = name, seed
         self.renamer = Renamer(seed, (case.document for case in cases.values()))
         self.cases = cases
-        self.results = Results(name, frozenset(cases))
+        self.results = Results(name, frozenset(cases), listed)
         self.matched_kinds: set[Kind] = set()
         """Of the requests whose answers matched (request_kinds.Kind)."""
 

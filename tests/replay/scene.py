@@ -95,6 +95,6 @@ def set_generation(lab: Lab, plural: str, meta: dict, generation: int) -> None:
 OWNED_BY_SERVER = frozenset(
     {
         *("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "managedFields"),
-        *("deletionGracePeriodSeconds", "finalizers", "generation", "generateName"),
+        *("deletionGracePeriodSeconds", "finalizers", "generation"),
     }
 )

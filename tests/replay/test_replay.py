@@ -3,8 +3,8 @@
 import importlib
 
 import pytest
-from conftest import DRIVERS, SEED
-from verdicts import MATCHED
+from drivers import DRIVERS, SEED
+from verdicts import LISTED, MATCHED
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -12,6 +12,20 @@ def test_no_answer_is_wrong(driver, replayed):
     folder = replayed(driver)
     wrong = list(folder.results.list_wrong())
     assert not wrong, f"KTNET_REPLAY_SEED={SEED}\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_no_case_falls_through(driver, replayed):
+    """Each has matched, was declined, or stands in its driver's list with the reason."""
+    results = replayed(driver).results
+    assert not results.list_unaccounted()
+    assert len(results.verdicts) + results.count(LISTED) == len(results.cases)
+
+
+def test_every_folder_has_a_driver(recordings):
+    """A folder more of recordings is a driver more."""
+    folders = sorted(path.name for path in recordings.iterdir() if path.is_dir())
+    assert [importlib.import_module(each).FOLDER for each in DRIVERS] == folders
 
 
 @pytest.mark.parametrize("driver", DRIVERS)

@@ -1,7 +1,7 @@
 """Every kind of request that the product has made in this test run is one that was recorded."""
 
 import pytest
-from conftest import DRIVERS
+from drivers import DRIVERS
 from request_kinds import UNPROVEN, is_proven, read_kinds
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-MATCHED, DECLINED, WRONG, LEFT_OUT = "matched", "declined", "WRONG", "not replayed"
+MATCHED, DECLINED, WRONG, LISTED = "matched", "declined", "WRONG", "listed"
 
 UNKNOWN = ("the server could not find the requested resource", "404 page not found")
 
@@ -37,12 +37,19 @@ class Results:
 
     folder: str
     cases: frozenset[str]
+    listed: Mapping[str, str]
+    """Cases that are not replayed, and why."""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
     def count(self, result: str) -> int:
-        if result == LEFT_OUT:
-            return len(self.cases - self.verdicts.keys())
+        if result == LISTED:
+            return len(self.listed)
         return Counter(verdict.result for verdict in self.verdicts.values())[result]
+
+    def list_unaccounted(self) -> list[str]:
+        """What is neither replayed nor listed, or both, or listed though no such case exists."""
+        replayed, listed = self.verdicts.keys(), self.listed.keys()
+        return sorted((self.cases ^ (replayed | listed)) | (replayed & listed))
 
     def list_wrong(self) -> Iterator[str]:
         for name, verdict in sorted(self.verdicts.items()):
@@ -53,7 +60,7 @@ class Results:
 def build_table(results: Iterable[Results]) -> list[str]:
     """Lines for a terminal: a folder each, and the sum."""
     listed = list(results)
-    columns = (MATCHED, DECLINED, WRONG, LEFT_OUT)
+    columns = (MATCHED, DECLINED, WRONG, LISTED)
     rows = [[each.folder, *(each.count(c) for c in columns), len(each.cases)] for each in listed]
     sums = [sum(row[i] for row in rows) for i in range(1, len(columns) + 2)]
     lines = [("folder", *columns, "of"), *map(tuple, rows), ("all", *sums)]

@@ -105,6 +105,8 @@ def parse_object(
 
 def _parse_any(resource: Resource, content_type: str, body: bytes, wanted: str) -> Obj:
     media = content_type.partition(";")[0].strip()
+    if media == "application/vnd.kubernetes.protobuf":
+        raise not_supported("bodies in protobuf: send JSON or YAML")
     if media not in {"", "application/json", "application/yaml"}:
         raise ApiError(415, "UnsupportedMediaType", _UNKNOWN_FORMAT)
     if media.endswith("yaml"):

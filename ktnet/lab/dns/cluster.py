@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from dnslib import QTYPE
@@ -19,10 +19,10 @@ from ktnet.lab.propagation import run_after_changes
 
 
 class ClusterDns:
-    """Answers for the cluster's names."""
+    """Answers for the cluster's names; `clock` counts seconds."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
         self._zone = self._build_zone()
         self._cache = Cache()
         self._queries = QueryLog()
@@ -31,7 +31,7 @@ class ClusterDns:
     async def run(self) -> None:
         """Follows the API until cancelled."""
         await run_after_changes(
-            self._store, ("services", "endpointslices", "namespaces"), self._refresh
+            self._store, ("services", "endpointslices", "namespaces"), self.refresh
         )
 
     def respond(self, query: bytes, udp: bool, asker: str) -> bytes | None:
@@ -43,7 +43,8 @@ class ClusterDns:
         """What was asked, oldest first."""
         return self._queries.list()
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Sees the API as it is now."""
         self._zone = self._build_zone()
 
     def _build_zone(self) -> Zone:
@@ -56,7 +57,7 @@ class ClusterDns:
 
     def _resolve(self, name: str, kind: int, dnssec: bool) -> Answer:
         answer = self._cache.answer(
-            (name, kind, dnssec), time.monotonic(), lambda: self._zone.answer(name, kind)
+            (name, kind, dnssec), self._clock(), lambda: self._zone.answer(name, kind)
         )
         self._queries.add(self._asker, name, kind, answer.rcode)
         if kind in {QTYPE.A, QTYPE.AAAA} and len(answer.records) > 1:
