@@ -17,8 +17,9 @@ from typing import NoReturn
 
 from ktnet.errors import HostNetworkError, KtnetError, RemoteProtocolError
 from ktnet.host.channel import UNDO_TIME_S, Channel, Patience, Started, Way, open_channel
+from ktnet.host.facts import HostFacts
 from ktnet.host.leftovers import find_leftovers
-from ktnet.host.plan import HostFacts, HostPlan
+from ktnet.host.plan import HostPlan
 from ktnet.host.replies import Done, Reply
 from ktnet.host.requests import CaptureRequest, FactsRequest, OpenRequest, ReleaseRequest
 from ktnet.host.resolver_plan import ResolverFact

@@ -15,6 +15,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ktnet.errors import Conflict, KtnetError, LocalProtocolError, RemoteProtocolError
+from ktnet.host.checker import check_link, check_routes
+from ktnet.host.facts import HostFacts
 from ktnet.host.journal import (
     DIRECTORY,
     Found,
@@ -25,7 +27,7 @@ from ktnet.host.journal import (
     remove_drafts,
 )
 from ktnet.host.netlink import Netlink
-from ktnet.host.plan import HELD, HostFacts, LinkPlan
+from ktnet.host.plan import HELD, LinkPlan
 from ktnet.host.resolved import is_resolved_there, revert_resolved, tell_resolved
 from ktnet.host.resolver import (
     BEHIND_STUB,
@@ -60,13 +62,19 @@ class Door:
     def facts(self) -> HostFacts:
         """What is there, after mending what sessions that died have left behind."""
         mended = self._mend()
-        return HostFacts(
-            links=tuple(link.name for link in self._netlink.links()),
-            addresses=self._netlink.addresses(),
-            routes=self._netlink.routes(),
-            resolver=self._survey_resolver(resolved=is_resolved_there()),
+        return replace(
+            self._survey(self._survey_resolver(resolved=is_resolved_there())),
             mended=tuple(mended),
             held=self._is_held(),
+        )
+
+    def _survey(self, resolver: ResolverFact, *, unless: str = "") -> HostFacts:
+        """The network now, but for the link of this name."""
+        return HostFacts(
+            links=tuple(link.name for link in self._netlink.links() if link.name != unless),
+            addresses=tuple(a for a in self._netlink.addresses() if a.link != unless),
+            routes=tuple(r for r in self._netlink.routes() if r.link != unless or not unless),
+            resolver=resolver,
         )
 
     def changed_resolver(self) -> ResolverFact | None:
@@ -94,6 +102,10 @@ class Door:
         self._told = survey_resolver(path, BEHIND_STUB, resolved=resolved)
         return self._told
 
+    def _resolver_before(self) -> ResolverFact:
+        """What the client was told of it, or would be: what it plans with."""
+        return self._told or self._survey_resolver(resolved=False)
+
     def _is_held(self) -> bool:
         with open_directory(self._journals) as directory, open_journals(directory) as found:
             return any(map(_holds_this_network, found))
@@ -104,13 +116,14 @@ class Door:
         """Make the TUN and its DNS sockets; the three descriptors are the caller's.
 
         Raises Conflict where another session holds this network namespace, HostPermissionError,
-        HostNetworkError, DnsError; then nothing is left of it.
+        HostNetworkError (a name or address that is in use, too), DnsError; then nothing is left.
         """
         if self._steps:
             raise LocalProtocolError("the TUN device is open already")
         with open_directory(self._journals) as directory:
             with open_journals(directory) as found:
                 _refuse_second(found)
+            check_link(plan.name, (plan.address, plan.peer), self._survey(self._resolver_before()))
             alias = f"ktnet:{self._journal.name}"
             self._record(LinkStep(plan.name, alias))
         try:
@@ -133,16 +146,21 @@ class Door:
     def capture(self, routes: Iterable[IPv4Network], resolver: AnyResolverPlan | None) -> list[str]:
         """Have exactly these routes, and this resolver; may be said again with others.
 
-        Returns notes for the user. Raises HostNetworkError, DnsError, Conflict; then routes and
+        Returns notes for the user. Raises HostNetworkError where these routes would cut this
+        machine off, and changes nothing then; else HostNetworkError, DnsError, Conflict: routes and
         resolver are as they were before any capture.
         """
         if self._plan is None:
             raise LocalProtocolError("there is no TUN device to capture with")
         if resolver is not None and resolver.nameserver != self._plan.address:
             raise RemoteProtocolError("the nameserver is not the TUN device's own address")
+        wanted = set(routes)
+        if not wanted <= self._captured:
+            facts = self._survey(self._resolver_before(), unless=self._plan.name)
+            check_routes(wanted, facts, self._captured)
         try:
             notes = self._give_back_resolver(unless=resolver)
-            self._change_routes(self._plan.name, set(routes))
+            self._change_routes(self._plan.name, wanted)
             self._take_resolver(self._plan.name, resolver)
         except BaseException:
             self._undo(ResolvedStep, ResolverStep, RoutesStep)
@@ -161,9 +179,13 @@ class Door:
             del self._steps[ResolverStep]
         return notes
 
+    @property
+    def _captured(self) -> set[IPv4Network]:
+        step = self._steps.get(RoutesStep)
+        return set(step.networks) if isinstance(step, RoutesStep) else set()
+
     def _change_routes(self, link: str, wanted: set[IPv4Network]) -> None:
-        former = self._steps.get(RoutesStep)
-        present = set(former.networks) if isinstance(former, RoutesStep) else set()
+        present = self._captured
         step = RoutesStep(link, f"ktnet:{self._journal.name}", _ordered(present | wanted))
         self._record(step)
         # New ones first, so that no connection goes elsewhere in between.

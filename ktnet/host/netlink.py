@@ -15,7 +15,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from ktnet.errors import HostNetworkError, HostPermissionError
-from ktnet.host.plan import AddressFact, LinkPlan, RouteFact
+from ktnet.host.facts import AddressFact, RouteFact
+from ktnet.host.plan import LinkPlan
 from ktnet.host.tun import RIGHTS_HINT
 
 ROUTE_PROTOCOL = 107
@@ -92,16 +93,16 @@ class Netlink:
             table = item.get("table") or item["table"]
             if table == _TABLE_LOCAL:
                 continue
-            gateway = item.get("gateway")
-            facts.append(
-                RouteFact(
-                    network=IPv4Network((item.get("dst") or "0.0.0.0", item["dst_len"])),
-                    link=names.get(item.get("oif") or 0, ""),
-                    gateway=None if gateway is None else IPv4Address(gateway),
-                    table=table,
-                    metric=item.get("priority") or 0,
+            for index, gateway in _hops(item):
+                facts.append(
+                    RouteFact(
+                        network=IPv4Network((item.get("dst") or "0.0.0.0", item["dst_len"])),
+                        link=names.get(index, ""),
+                        gateway=None if gateway is None else IPv4Address(gateway),
+                        table=table,
+                        metric=item.get("priority") or 0,
+                    )
                 )
-            )
         return tuple(facts)
 
     def find_link(self, name: str, alias: str | None = None) -> LinkState | None:
@@ -183,6 +184,13 @@ def _route(network: IPv4Network, index: int) -> dict[str, Any]:
         "priority": ROUTE_METRIC,
         "scope": _SCOPE_LINK,
     }
+
+
+def _hops(route: Any) -> list[tuple[int, str | None]]:
+    """Link (0: none) and gateway of each way that a route has; several where it is multipath."""
+    hops = route.get("multipath") or ()
+    several = [(hop["oif"], dict(hop["attrs"]).get("RTA_GATEWAY")) for hop in hops]
+    return several or [(route.get("oif") or 0, route.get("gateway"))]
 
 
 def _dump(dump: Callable[[], Any]) -> list[Any]:

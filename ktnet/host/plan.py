@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from ktnet.errors import HostNetworkError, UsageError
+from ktnet.host.checker import (
+    DEFAULT_LIKE_PREFIX,
+    NEVER_CAPTURED,
+    TUN_RANGE,
+    check_routes,
+    find_lifelines,
+    find_used,
+)
+from ktnet.host.facts import HostFacts, RouteFact
 from ktnet.host.resolver_plan import (
     AnyResolverPlan,
     DnsMode,
-    ResolverFact,
     build_reverse_zones,
     plan_resolver,
 )
@@ -25,69 +33,12 @@ HELD = "another ktnet session has this machine's network in its hands"
 MTU = 1500
 """Of the TUN. Larger reads come as GSO super-packets anyway, and 1500 surprises no application."""
 
-MAX_ROUTES = 512
-"""Cutting one address out of a /8 makes 24 routes; a plan beyond this is a mistake."""
-
 MIN_FOUND_PREFIX = 8
 """A range wider than a /8 that was found, not asked for, is a placeholder and not a pod range:
 some clouds write 0.0.0.0/0 there."""
 
-DEFAULT_LIKE_PREFIX = 7
-"""Routes this wide (0.0.0.0/0, and the 0.0.0.0/1 + 128.0.0.0/1 of VPNs) mean "everything else"."""
-
-NEVER_CAPTURED = tuple(
-    IPv4Network(text)
-    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
-)
-"""This host, loopback, link-local, multicast, reserved: not routed (RFC 6890 section 2.2.2)."""
-
-TUN_RANGE = IPv4Network("198.18.0.0/15")
-"""Where the TUN's address and its peer come from: set aside for measuring devices (RFC 2544
-appendix C.2.2), so neither the Internet nor, as a rule, a LAN, VPN or cluster uses it, as they do
-all of RFC 1918 and, in carrier and overlay networks, 100.64.0.0/10; and unlike 240.0.0.0/4 and
-169.254.0.0/16 it is an ordinary address to every kernel and application."""
-
 _TUN_HALVES = (IPv4Network("198.19.0.0/16"), IPv4Network("198.18.0.0/16"))
 """In this order: local proxies take their "fake" addresses from the lower half."""
-
-
-# --- facts ---
-
-
-@dataclass(frozen=True)
-class AddressFact:
-    """An IPv4 address of this machine, and the network that it makes directly reachable."""
-
-    link: str
-    address: IPv4Address
-    network: IPv4Network
-
-
-@dataclass(frozen=True)
-class RouteFact:
-    """A route to `network`; `link` is "" for one without a device (unreachable, multipath)."""
-
-    network: IPv4Network
-    link: str
-    gateway: IPv4Address | None
-    table: int
-    metric: int
-
-
-@dataclass(frozen=True)
-class HostFacts:
-    """What a plan is made from. `mended`: what the helper had to undo of a session that died.
-    `held`: whether another session has this network in its hands."""
-
-    links: tuple[str, ...]
-    addresses: tuple[AddressFact, ...]
-    routes: tuple[RouteFact, ...]
-    resolver: ResolverFact
-    mended: tuple[str, ...] = ()
-    held: bool = False
-
-
-# --- the plan ---
 
 
 @dataclass(frozen=True)
@@ -131,7 +82,7 @@ def plan_host(
     reverse zones of what is captured, for resolvers that are told such.
 
     Raises UsageError for an inclusion of everything, HostNetworkError where nothing is left, where
-    it would take too many routes, or where no address for the TUN is free.
+    `check_routes` refuses it, or where no address for the TUN is free.
     """
     warnings: list[str] = []
     found = _without_placeholders(captured, warnings)
@@ -143,7 +94,8 @@ def plan_host(
                 hint="include the networks that you mean, such as 10.0.0.0/8",
             )
     subnets = tuple(a.network for a in facts.addresses if not a.address.is_loopback)
-    never = (*NEVER_CAPTURED, *map(_as_network, excluded), *_lifelines(facts))
+    own = (a.address for a in facts.addresses)
+    never = tuple(map(_as_network, (*NEVER_CAPTURED, *excluded, *own, *find_lifelines(facts))))
     pieces = list(subtract(found, (*never, *subnets)))
     for network in asked:
         # A part of a wide subnet may be asked for, but never the whole of a subnet.
@@ -151,7 +103,12 @@ def plan_host(
         pieces += subtract([network], (*never, *(s for s in subnets if s not in around)))
     planned = tuple(collapse_addresses(pieces))
     warnings += _explain_losses((*found, *asked), planned, facts)
-    _check_amount(planned)
+    if not planned:
+        raise HostNetworkError(
+            "nothing of the cluster's networks is left to capture",
+            hint="see the warnings, and name networks with --include",
+        )
+    check_routes(planned, facts)
     warnings += _explain_overlaps(planned, facts.routes)
     address, peer = _pick_addresses(facts, (*planned, *found, *asked))
     return HostPlan(
@@ -198,18 +155,6 @@ def _without_placeholders(
     return tuple(kept)
 
 
-def _lifelines(facts: HostFacts) -> Iterable[IPv4Network]:
-    """Gateways and nameservers: without them neither the tunnel nor outside names would work."""
-    for route in facts.routes:
-        if route.gateway is not None:
-            yield IPv4Network(route.gateway)
-    for text in facts.resolver.nameservers:
-        try:
-            yield IPv4Network(IPv4Address(text))
-        except ValueError:
-            continue  # IPv6 is not captured
-
-
 def _explain_losses(
     wanted: Iterable[IPv4Network], planned: Sequence[IPv4Network], facts: HostFacts
 ) -> Iterable[str]:
@@ -224,19 +169,6 @@ def _explain_losses(
                 f"{network} is not captured: it lies in {around.network}, the subnet of this"
                 f" machine's {around.link}"
             )
-
-
-def _check_amount(planned: Sequence[IPv4Network]) -> None:
-    if not planned:
-        raise HostNetworkError(
-            "nothing of the cluster's networks is left to capture",
-            hint="see the warnings, and name networks with --include",
-        )
-    if len(planned) > MAX_ROUTES:
-        raise HostNetworkError(
-            f"capturing this would take {len(planned)} routes, more than {MAX_ROUTES}",
-            hint="exclude fewer, wider networks",
-        )
 
 
 def _explain_overlaps(planned: Sequence[IPv4Network], routes: Iterable[RouteFact]) -> Iterable[str]:
@@ -259,9 +191,7 @@ def _pick_addresses(
 ) -> tuple[IPv4Address, IPv4Address]:
     """The TUN's own address and its peer's: two neighbours in a /30 that nothing here uses."""
     taken = [
-        *(a.network for a in facts.addresses),
-        *(IPv4Network(a.address) for a in facts.addresses),
-        *(r.network for r in facts.routes if r.network.prefixlen > DEFAULT_LIKE_PREFIX),
+        *find_used(facts),
         *(n for n in captured if n.prefixlen > DEFAULT_LIKE_PREFIX),
     ]
     for half in _TUN_HALVES:

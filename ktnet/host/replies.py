@@ -21,8 +21,8 @@ from ktnet.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from ktnet.host.facts import AddressFact, HostFacts, RouteFact
 from ktnet.host.fields import Fields, parse_object
-from ktnet.host.plan import AddressFact, HostFacts, RouteFact
 from ktnet.host.requests import MAX_ID, MAX_LINK_NAME
 from ktnet.host.resolver_plan import ResolverFact
 

@@ -20,8 +20,9 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from ktnet.errors import RemoteProtocolError
+from ktnet.host.checker import MAX_ROUTES, NEVER_CAPTURED, TUN_RANGE
 from ktnet.host.fields import Fields, parse_object
-from ktnet.host.plan import MAX_ROUTES, NEVER_CAPTURED, TUN_RANGE, LinkPlan
+from ktnet.host.plan import LinkPlan
 from ktnet.host.resolver_plan import (
     MAX_DOMAINS,
     MAX_SEARCH,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ktnet.errors import RemoteProtocolError
+from ktnet.host.checker import MAX_ROUTES
 from ktnet.host.fields import Fields, parse_object
-from ktnet.host.plan import MAX_ROUTES
 from ktnet.host.requests import LINK_NAME, MAX_LINK_NAME, parse_resolver, resolver_to_json
 from ktnet.host.resolver_plan import ResolverPlan
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ktnet.host.facts import HostFacts
 from ktnet.host.netlink import open_netlink
-from ktnet.host.plan import HostFacts
 from ktnet.host.resolver import survey_resolver
 
 

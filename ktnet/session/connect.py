@@ -24,8 +24,9 @@ from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
 from ktnet.host.channel import Started
 from ktnet.host.client import Host, open_host
+from ktnet.host.facts import HostFacts
 from ktnet.host.linkwatch import run_link_watch
-from ktnet.host.plan import HELD, HostFacts, HostPlan, plan_host
+from ktnet.host.plan import HELD, HostPlan, plan_host
 from ktnet.session.cluster import open_cluster
 from ktnet.session.names import (
     Names,

@@ -19,7 +19,8 @@ from ktnet.cluster.services import open_service_index
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.gateway.datagrams import open_datagrams
 from ktnet.gateway.dialer import Gateway, Networks
-from ktnet.host.plan import HostFacts, HostPlan, plan_host
+from ktnet.host.facts import HostFacts
+from ktnet.host.plan import HostPlan, plan_host
 from ktnet.host.resolvconf import build_resolv_conf
 from ktnet.host.resolver import survey_resolver
 from ktnet.host.resolver_plan import ResolverFact, ResolverPlan, merge_search

@@ -30,7 +30,8 @@ from ktnet.errors import (
     RemoteProtocolError,
 )
 from ktnet.host.client import open_host
-from ktnet.host.plan import HostFacts, LinkPlan
+from ktnet.host.facts import HostFacts
+from ktnet.host.plan import LinkPlan
 from ktnet.host.replies import Reply, parse_reply
 from ktnet.host.requests import FactsRequest, OpenRequest, ReleaseRequest, build_request
 from ktnet.host.steps import LinkStep, Record, build_record
@@ -185,8 +186,10 @@ def helper() -> Iterator[socket.socket]:
     with ours, subprocess.Popen(command, stdin=theirs) as process:
         theirs.close()
         ours.settimeout(20)
-        yield ours
-        ours.close()
+        try:
+            yield ours
+        finally:
+            ours.close()
         assert process.wait(10) == 0
 
 

@@ -12,12 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktnet.errors import DnsError, RemoteProtocolError
-from ktnet.host.plan import (
-    AddressFact,
-    HostFacts,
-    LinkPlan,
-    RouteFact,
-)
+from ktnet.host.facts import AddressFact, HostFacts, RouteFact
+from ktnet.host.plan import LinkPlan
 from ktnet.host.replies import Done, build_reply, parse_reply
 from ktnet.host.requests import (
     CaptureRequest,

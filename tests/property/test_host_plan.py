@@ -6,14 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktnet.errors import HostNetworkError
-from ktnet.host.plan import (
-    TUN_RANGE,
-    AddressFact,
-    HostFacts,
-    RouteFact,
-    plan_host,
-    subtract,
-)
+from ktnet.host.checker import TUN_RANGE, check_link, check_routes
+from ktnet.host.facts import AddressFact, HostFacts, RouteFact
+from ktnet.host.plan import plan_host, subtract
 from ktnet.host.requests import CaptureRequest, OpenRequest, build_request, parse_request
 from ktnet.host.resolver_plan import ResolverFact
 
@@ -101,6 +96,8 @@ def test_plans_keep_what_must_stay_and_pass_the_helper(
         assert not any(address in n for n in subnets)
         assert not any(address in n for n in routes if n.prefixlen > 7)
         assert not any(address in r for r in plan.routes if r.prefixlen > 7)
+    check_routes(plan.routes, facts)
+    check_link(plan.link.name, (plan.link.address, plan.link.peer), facts)
     open_request = OpenRequest(plan.link)
     capture_request = CaptureRequest(plan.routes, plan.resolver)
     assert parse_request(build_request(1, open_request)) == (1, open_request)

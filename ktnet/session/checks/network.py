@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from ktnet.cluster.cidrs import api_server_addresses, find_cluster_ranges
 from ktnet.errors import KtnetError
-from ktnet.host.plan import HostFacts, plan_host
+from ktnet.host.facts import HostFacts
+from ktnet.host.plan import plan_host
 from ktnet.host.survey import survey_host
 from ktnet.session.checks.result import Check, fail, ok, warn
 from ktnet.session.cluster import Cluster

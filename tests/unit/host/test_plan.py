@@ -5,14 +5,8 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from ktnet.errors import HostNetworkError, UsageError
-from ktnet.host.plan import (
-    AddressFact,
-    HostFacts,
-    HostPlan,
-    RouteFact,
-    plan_host,
-    subtract,
-)
+from ktnet.host.facts import AddressFact, HostFacts, RouteFact
+from ktnet.host.plan import HostPlan, plan_host, subtract
 from ktnet.host.resolver_plan import ResolverFact, merge_search
 
 SERVICES = IPv4Network("10.96.0.0/16")
