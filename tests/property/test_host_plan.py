@@ -1,6 +1,6 @@
 """Plans capture exactly what they should, whatever the networks; a model counts addresses."""
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,7 +52,8 @@ def test_subtract_of_networks_of_any_size(
 ) -> None:
     left = subtract(networks, holes)
     assert not any(n.overlaps(h) for n in left for h in holes)
-    assert all(any(n.subnet_of(w) for w in networks) for n in left)
+    # Neighbours may have become one.
+    assert all(any(n.subnet_of(w) for w in collapse_addresses(networks)) for n in left)
     # What was lost lies in a hole: the first and last address of each piece's neighbourhood.
     for network in networks:
         for edge in (network.network_address, network.broadcast_address):
