@@ -16,6 +16,7 @@ from ktnet.lab.controllers.loop import Controller, run_controller
 from ktnet.lab.controllers.namespace import NamespaceController
 from ktnet.lab.controllers.replicaset import ReplicaSetController
 from ktnet.lab.controllers.scheduler import Scheduler
+from ktnet.lab.controllers.statefulset import StatefulSetController
 from ktnet.lab.controllers.ttl import TtlController
 from ktnet.lab.proxy import Proxy
 
@@ -30,6 +31,7 @@ def build_controllers(store: Store, ca_pem: str) -> list[Controller]:
         NamespaceController(store, ca_pem),
         DeploymentController(store, utc_now),
         ReplicaSetController(store, utc_now),
+        StatefulSetController(store, utc_now),
         JobController(store, utc_now),
         TtlController(store, utc_now),
         Scheduler(store, utc_now),

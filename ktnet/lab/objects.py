@@ -112,7 +112,7 @@ def build_demo_objects() -> list[tuple[str, Obj]]:
         ("deployments", _deployment("web", HTTP_ECHO, {"http": 8080}, replicas=2)),
         ("services", _selecting("web", http)),
         ("services", database),
-        *(("pods", _database_pod(number)) for number in range(3)),
+        ("statefulsets", _database()),
         ("deployments", _deployment("udp-echo", UDP_ECHO, {"echo": 7}, protocol="UDP")),
         ("services", _selecting("udp-echo", echo)),
         ("deployments", _deployment("streams", STREAMS, STREAM_PORTS)),
@@ -193,18 +193,11 @@ def _deployment(
     }
 
 
-def _database_pod(number: int) -> Obj:
-    name = f"db-{number}"
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": DEMO, "labels": {"app": "db"}},
-        "spec": {
-            "hostname": name,
-            "subdomain": "db",
-            **_pod_spec(HTTP_ECHO, {"http": 8080}, "TCP"),
-        },
-    }
+def _database() -> Obj:
+    """Pods that have names of their own; made at once, for who waits for the lab waits for them."""
+    workload = _deployment("db", HTTP_ECHO, {"http": 8080}, replicas=3)
+    own = {"serviceName": "db", "podManagementPolicy": "Parallel"}
+    return {**workload, "kind": "StatefulSet", "spec": {**workload["spec"], **own}}
 
 
 def _pod_spec(image: str, ports: dict[str, int], protocol: str) -> Obj:

@@ -1,4 +1,4 @@
-"""The /scale of Deployments and ReplicaSets. Pure.
+"""The /scale of Deployments, ReplicaSets and StatefulSets. Pure.
 
 kubernetes.io/docs/reference/kubernetes-api/workload-resources/ (autoscaling/v1 Scale). Its encoder
 leaves `spec.replicas` out at 0, so a JSON patch can't test for 0.

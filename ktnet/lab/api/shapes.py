@@ -287,6 +287,7 @@ SHAPES["StatefulSet"] = {
     "spec": {
         **SHAPES["Deployment"]["spec"],  # type: ignore[dict-item]
         "serviceName": STRING,
+        "ordinals": {"start": INT},
         "podManagementPolicy": STRING,
         "updateStrategy": {"type": STRING, "rollingUpdate": {"partition": INT}},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": STRING, "whenScaled": STRING},

@@ -2,8 +2,8 @@
 
 `kind` knows what all of them ask of an object, `action` is what they may do. Then, in the order
 in which a Deployment becomes endpoints: `deployment` (with `rollout` and `progress`),
-`replicaset`, `job` (with `backoff`), `scheduler`, `endpoints`; `garbage` collects what lost its
-owner, `refusals` records what wasn't allowed, `namespace` fills new namespaces and empties dying
-ones. Each has a pure `plan_*`; `loop` runs them: watches mark keys as dirty, a worker plans and
-applies.
+`replicaset`, `statefulset` (with `revisions`), `job` (with `backoff`), `scheduler`, `endpoints`;
+`garbage` collects what lost its owner, `refusals` records what wasn't allowed, `namespace` fills
+new namespaces and empties dying ones. Each has a pure `plan_*`; `loop` runs them: watches mark keys
+as dirty, a worker plans and applies.
 """

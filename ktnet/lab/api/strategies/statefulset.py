@@ -6,7 +6,7 @@ those of pkg/apis/apps/v1/defaults.go, the checks those of pkg/apis/apps/validat
 
 from __future__ import annotations
 
-from ktnet.lab.api.errors import Obj
+from ktnet.lab.api.errors import Obj, not_supported
 from ktnet.lab.api.fieldcheck import FieldCheck
 from ktnet.lab.api.strategies.strategy import Strategy, put_default
 from ktnet.lab.api.strategies.workload import ReplicaSetStrategy
@@ -45,6 +45,9 @@ class StatefulSetStrategy(ReplicaSetStrategy):
     def check(self, check: FieldCheck, obj: Obj) -> None:
         super().check(check, obj)
         spec = obj["spec"]
+        if spec.get("volumeClaimTemplates"):
+            raise not_supported("volumeClaimTemplates: it has no volumes that outlive a pod")
+        check.not_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
         if spec["podManagementPolicy"] not in POD_MANAGEMENT:
             check.invalid(
                 "spec.podManagementPolicy",

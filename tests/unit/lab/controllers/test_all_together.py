@@ -166,9 +166,34 @@ def test_a_deployment_becomes_endpoints_and_scales() -> None:
         store.patch("deployments", "default", "web", {"spec": {"replicas": 0}}, subresource="scale")
         await cluster.until(lambda: not cluster.names("pods"))
         await cluster.until(lambda: addresses() == 0)
-        status = store.get("deployments", "default", "web")["status"]
-        assert "replicas" not in status
+        await cluster.until(
+            lambda: "replicas" not in store.get("deployments", "default", "web")["status"]
+        )
         assert len(cluster.names("replicasets")) == 1
+
+    in_cluster(scenario)
+
+
+def test_a_statefulset_becomes_endpoints_with_names_and_goes_with_its_revisions() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        store = cluster.store
+        cluster.create("services", build_service())
+        spec = {**build_deployment(2)["spec"], "serviceName": "web"}
+        cluster.create("statefulsets", {"metadata": {"name": "web"}, "spec": spec})
+
+        def names() -> list[str]:
+            slices = store.list("endpointslices", "default", {"kubernetes.io/service-name": "web"})
+            return sorted(end["hostname"] for each in slices for end in each["endpoints"] or [])
+
+        await cluster.until(lambda: names() == ["web-0", "web-1"])
+        await cluster.until(
+            lambda: store.get("statefulsets", "default", "web")["status"].get("readyReplicas") == 2
+        )
+        assert cluster.names("pods") == ["web-0", "web-1"]
+        assert len(cluster.names("controllerrevisions")) == 1
+        store.delete("statefulsets", "default", "web", propagation="Background")
+        await cluster.until(lambda: not cluster.names("pods"))
+        await cluster.until(lambda: not cluster.names("controllerrevisions"))
 
     in_cluster(scenario)
 
