@@ -11,6 +11,7 @@ from ktnet.cluster.api import Api
 from ktnet.cluster.cleaning import Leftover, Taken, find_leftovers
 from ktnet.cluster.exchange import undo
 from ktnet.cluster.holding import read_holding
+from ktnet.cluster.router_manifests import ROUTER_LABEL
 from ktnet.cluster.workload import Subject
 from ktnet.errors import Conflict, Forbidden, NotFound
 from ktnet.wire.record import parse_record
@@ -54,10 +55,10 @@ async def list_leftovers(
     """What `me` (user@host) may remove there. Raises Forbidden where Jobs can't be listed."""
     jobs = await api.list_all("jobs", namespace=namespace, labels=MANAGED)
     leases = await api.list_all("leases", namespace=namespace, labels=MANAGED)
+    # Those of a mesh's members are its router's (`ktnet.cluster.mesh_leftovers`).
+    own = [each for each in leases["items"] if ROUTER_LABEL not in each["metadata"]["labels"]]
     taken = await list_taken(api, namespace)
-    return find_leftovers(
-        jobs["items"], leases["items"], taken, api.now(), me=me, all_users=all_users
-    )
+    return find_leftovers(jobs["items"], own, taken, api.now(), me=me, all_users=all_users)
 
 
 async def remove(api: Api, namespace: str, leftover: Leftover, tell: Callable[[str], None]) -> None:

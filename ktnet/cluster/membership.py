@@ -76,9 +76,12 @@ async def try_join(
     return await _patch(api, namespace, service["metadata"]["name"], patch)
 
 
-async def leave(api: Api, namespace: str, service: str, session: str) -> str | None:
-    """Take the member out; where it was the last one, the Service is put back, and the name of the
-    router that nobody needs any more is returned. Raises what the API server says."""
+async def drop(api: Api, namespace: str, service: str, session: str) -> str | None:
+    """Take the member out, and all that have gone; where nobody is left, the Service is put back,
+    and the name of the router that nobody needs any more is returned.
+
+    Raises what the API server says. It was in no list: that is as well.
+    """
     for attempt in range(MOST_ATTEMPTS):
         try:
             _, text, record = await read_mesh(api, namespace, service)

@@ -29,6 +29,7 @@ from ktnet.cluster.manifests import (
 )
 from ktnet.errors import UsageError
 from ktnet.wire.meshrecord import build_selector
+from ktnet.wire.shadow import ACCOUNT
 
 Json = dict[str, Any]
 
@@ -168,7 +169,7 @@ def _build_pod_shadow(spec: RouterSpec) -> ShadowSpec:
 def build_start(spec: RouterSpec, origin_address: str) -> list[Json]:
     """The JSON patch by which the Deployment gets its pods, now that all they need is there."""
     container = "/spec/template/spec/containers/0"
-    account = [_add("/spec/template/spec/serviceAccountName", spec.name)] if spec.restores else []
+    account = _build_account_volume(spec.name) if spec.restores else []
     return [
         {"op": "test", "path": f"{container}/name", "value": CONTAINER},
         _add(f"{container}/args", list(build_arguments(spec, origin_address))),
@@ -177,10 +178,31 @@ def build_start(spec: RouterSpec, origin_address: str) -> list[Json]:
     ]
 
 
+def _build_account_volume(account: str) -> list[Json]:
+    """The account's token, which the kubelet renews, and whom to trust."""
+    sources = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        {
+            "configMap": {
+                "name": "kube-root-ca.crt",
+                "items": [{"key": "ca.crt", "path": "ca.crt"}],
+            }
+        },
+    ]
+    volume = {"name": "account", "projected": {"sources": sources}}
+    mount = {"name": "account", "mountPath": ACCOUNT, "readOnly": True}
+    return [
+        _add("/spec/template/spec/serviceAccountName", account),
+        _add("/spec/template/spec/volumes", [volume]),
+        _add("/spec/template/spec/containers/0/volumeMounts", [mount]),
+    ]
+
+
 def build_arguments(spec: RouterSpec, origin_address: str) -> Iterable[str]:
     """What each of its pods is told (`ktnet.shadow.mesh.arguments`)."""
     host = f"[{origin_address}]" if ":" in origin_address else origin_address
-    yield from ("router", f"--service={spec.service}", f"--router={spec.name}")
+    yield from ("router", f"--namespace={spec.shadow.namespace}", f"--service={spec.service}")
+    yield f"--router={spec.name}"
     for port in spec.ports:
         protocol = f"={port.app_protocol}" if port.app_protocol else ""
         yield f"--route={port.number}={host}:{port.number}{protocol}"

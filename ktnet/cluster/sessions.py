@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from ktnet.cluster.api import Api
 from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.holding import parse_holding
 from ktnet.cluster.leftovers import MANAGED, list_taken
+from ktnet.cluster.mesh_leftovers import list_meshed
 
 Json = dict[str, Any]
 
@@ -40,11 +42,24 @@ async def list_sessions(api: Api, namespace: str | None) -> list[SessionView]:
     """Of a namespace, or (None) of all of them. Raises Forbidden where Leases can't be listed."""
     leases = await api.list_all("leases", namespace=namespace, labels=MANAGED)
     taken = await list_taken(api, namespace)
-    return build_views(leases["items"], taken, api.now())
+    meshed = {
+        (where, member.session): f"{mesh.title} ({member.mark})"
+        for where, mesh in await list_meshed(api, namespace)
+        for member in mesh.record.members
+    }
+    return build_views(leases["items"], taken, api.now(), meshed)
 
 
-def build_views(leases: Iterable[Json], taken: Iterable[Taken], now: datetime) -> list[SessionView]:
-    """Sorted by namespace and name; a record whose Lease is gone makes a dead session."""
+def build_views(
+    leases: Iterable[Json],
+    taken: Iterable[Taken],
+    now: datetime,
+    meshed: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> list[SessionView]:
+    """Sorted by namespace and name; a record whose Lease is gone makes a dead session.
+
+    `meshed` says of members of a mesh, by (namespace, session), what they share.
+    """
     held: dict[tuple[str, str], list[Taken]] = {}
     for each in taken:
         key = (each.subject.obj["metadata"].get("namespace", ""), each.record.session)
@@ -63,7 +78,10 @@ def build_views(leases: Iterable[Json], taken: Iterable[Taken], now: datetime) -
                 since=str(spec.get("acquireTime") or "").partition(".")[0],
                 alive=holding.is_live,
                 silent_s=round(holding.silent_s, 1),
-                holds=tuple(each.subject.title for each in held.pop(key, [])),
+                holds=(
+                    *(each.subject.title for each in held.pop(key, [])),
+                    *([meshed[key]] if key in meshed else []),
+                ),
             )
         )
     for (namespace, session), those in held.items():

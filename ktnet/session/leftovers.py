@@ -8,6 +8,13 @@ from collections.abc import Callable
 from ktnet.cluster import leftovers
 from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.holding import describe_silence, find_holder
+from ktnet.cluster.mesh_leftovers import (
+    list_mesh_leftovers,
+    list_meshed,
+    recover_mesh,
+    remove_members,
+)
+from ktnet.cluster.router import delete_router
 from ktnet.cluster.sessions import SessionView, list_sessions
 from ktnet.cluster.workload import KINDS
 from ktnet.errors import Forbidden, KtnetError, NotFound
@@ -33,13 +40,24 @@ async def recover(options: ClusterOptions, name: str | None, *, force: bool, tel
             for each in taken
             if (is_named(each, name) if name is not None else each.record.holder == me)
         ]
-        if not wanted:
+        meshed = [
+            mesh
+            for _, mesh in await list_meshed(cluster.api, cluster.namespace)
+            if (
+                name in (mesh.service, mesh.title, f"svc/{mesh.service}")
+                if name is not None
+                else any(each.holder == me for each in mesh.record.members)
+            )
+        ]
+        if not wanted and not meshed:
             raise NotFound(
                 f"nothing of ktnet's to put back in namespace {cluster.namespace}"
                 + (f" by the name of {name}" if name else f" that {me} has taken"),
                 hint=_describe_others(taken),
             )
         await leftovers.recover(cluster.api, cluster.namespace, wanted, force=force, tell=tell)
+        for mesh in meshed:
+            await recover_mesh(cluster.api, cluster.namespace, mesh, force=force, tell=tell)
 
 
 def is_named(taken: Taken, text: str) -> bool:
@@ -71,7 +89,27 @@ async def clean(options: ClusterOptions, *, all_users: bool, dry_run: bool, tell
                 )
             else:
                 await leftovers.remove(cluster.api, cluster.namespace, each, tell)
-        return len(found)
+        return len(found) + await _clean_meshes(
+            cluster, all_users=all_users, dry_run=dry_run, tell=tell
+        )
+
+
+async def _clean_meshes(cluster: Cluster, *, all_users: bool, dry_run: bool, tell: Tell) -> int:
+    api, namespace = cluster.api, cluster.namespace
+    found = await list_mesh_leftovers(api, namespace, me=find_holder(), all_users=all_users)
+    for mesh, gone in found.members:
+        if dry_run:
+            for each in gone:
+                tell(f"session {each.session} of {each.holder} meshes {mesh.title} ({each.mark})")
+        else:
+            await remove_members(api, namespace, mesh, gone, tell)
+    for router in found.routers:
+        if dry_run:
+            tell(f"router {router} stands in front of nothing")
+        else:
+            await delete_router(api, namespace, router)
+            tell(f"removed router {router}")
+    return len(found.members) + len(found.routers)
 
 
 async def list_all_sessions(options: ClusterOptions, *, everywhere: bool) -> list[SessionView]:
@@ -90,6 +128,7 @@ async def tidy(cluster: Cluster, report: Report) -> None:
         found = await leftovers.list_leftovers(cluster.api, cluster.namespace, me=find_holder())
         for each in found:
             await leftovers.remove(cluster.api, cluster.namespace, each, report.note)
+        await _clean_meshes(cluster, all_users=False, dry_run=False, tell=report.note)
     except Forbidden as error:
         log.info("leftovers are not looked for: %s", error)
     except KtnetError as error:

@@ -22,7 +22,7 @@ from ktnet.cluster.heartbeat import run_heartbeat
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.informer import run_informer
 from ktnet.cluster.manifests import LEASE_DURATION_S
-from ktnet.cluster.membership import check_mark, lead_back, leave, read_mesh, try_join, undo
+from ktnet.cluster.membership import check_mark, drop, lead_back, read_mesh, try_join, undo
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_for_router
 from ktnet.cluster.router import Router, close_router, make_router, wait_until_routing
@@ -256,7 +256,7 @@ class MeshAutoSession:
 
     async def _leave(self) -> bool:
         api, namespace = self._cluster.api, self._cluster.namespace
-        await leave(api, namespace, self._plan.service.name, self._name)
+        await drop(api, namespace, self._plan.service.name, self._name)
         if self._router is None:
             return True
         if await self._is_needed(self._router.name):

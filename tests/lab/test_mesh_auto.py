@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from connect_client import differences, wait_until
-from inbound_scene import kubectl, open_command, read_object
+from inbound_scene import Command, kubectl, open_command, read_object
 from mesh_scene import mix, names, open_http_app, open_loop, open_member
 
 from ktnet.lab.harness import Lab, open_lab
@@ -104,23 +104,37 @@ def test_a_laptop_that_sleeps_is_nobodys_outage(lab: Lab) -> None:
     assert max(away) - back < 6
 
 
-def test_no_request_fails_while_users_come_and_go_in_any_way(lab: Lab) -> None:
-    """The first of them is killed while the second is there."""
-    with open_member(lab, "alice") as alice, open_loop(lab, 0.02, "bob", "tomcat") as found:
+def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
+    """The first of them is killed while the second is there, then that one; nobody tidies."""
+    before = read_state(lab)
+    with (
+        open_member(lab, "alice", "--idle", "5") as alice,
+        open_loop(lab, 0.02, "bob", "tomcat") as found,
+    ):
         for _ in range(ROUNDS):
             with open_member(lab, "bob", laptop=2) as bob:
                 code, err = bob.end()
                 assert code == 0, err
-        with open_member(lab, "bob", laptop=2) as bob:
+        with open_member(lab, "bob", "--idle", "5", laptop=2) as bob:
             joined = time.time()
-            alice.process.send_signal(signal.SIGKILL)
-            alice.process.wait()
+            kill(alice)
             wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1)  # answered by tomcat
             left = time.time()
-            code, err = bob.end()
-            assert code == 0, err
+            kill(bob)
+        wait_until(lambda: not list_routers(lab), 90)
     assert names(found["tomcat"]) == {"tomcat"}
     assert names(found["bob"]) == {"tomcat", "bob"}
     during = [each for each in found["bob"] if joined < each[0] and each[1] < left]
     assert during
     assert names(during) == {"bob"}
+    assert differences(before, read_state(lab), *KINDS) == []
+
+
+def kill(member: Command) -> None:
+    member.process.send_signal(signal.SIGKILL)
+    member.process.wait()
+
+
+def list_routers(lab: Lab) -> list[str]:
+    label = "app.kubernetes.io/name=ktnet-router"
+    return kubectl(lab, "get", "deployments", "-l", label, "-o", "name").split()

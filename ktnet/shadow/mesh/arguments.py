@@ -24,6 +24,7 @@ class RoutedPort:
 class RouterArguments:
     """What the manifest decides."""
 
+    namespace: str
     service: str
     router: str
     """Name of the Deployment."""
@@ -43,6 +44,7 @@ def parse_router_arguments(argv: Sequence[str]) -> RouterArguments:
     parser = argparse.ArgumentParser(
         prog="ktnet.shadow router", description="Stands in front of a Service, for ktnet mesh."
     )
+    parser.add_argument("--namespace", required=True, help="of the Service and of this pod")
     parser.add_argument("--service", required=True, help="the Service that leads here")
     parser.add_argument("--router", required=True, help="the Deployment of this pod")
     parser.add_argument(
@@ -67,6 +69,7 @@ def parse_router_arguments(argv: Sequence[str]) -> RouterArguments:
     parser.add_argument("--health-port", default=HEALTH_PORT, type=parse_port, metavar="PORT")
     found = parser.parse_args(argv)
     return RouterArguments(
+        found.namespace,
         found.service,
         found.router,
         tuple(found.route),

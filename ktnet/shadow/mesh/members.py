@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
@@ -150,9 +150,9 @@ class Members:
         """Those that are there."""
         return {each.registration.session for each in self._members.values() if each.is_here}
 
-    async def wait_for_somebody(self) -> None:
-        """Until one is there."""
-        while not self.sessions:
+    async def wait_for(self, are_enough: Callable[[set[str]], bool]) -> None:
+        """Until those that are there are enough."""
+        while not are_enough(self.sessions):
             self._changed.clear()
             await self._changed.wait()
 

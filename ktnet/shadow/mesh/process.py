@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import asyncssh
 
+from ktnet.shadow.api.account import find_account
+from ktnet.shadow.api.answer import ApiFailed, ApiUnreachable
+from ktnet.shadow.api.client import ApiClient
 from ktnet.shadow.destinations import Origin
 from ktnet.shadow.hostkey import build_public_key, new_host_key, run_repetition
 from ktnet.shadow.lifetime import EXIT_TERMINATED
 from ktnet.shadow.log import EventLog, take_over_logging, take_over_loop, write_to_stdout
 from ktnet.shadow.mesh.arguments import RouterArguments, parse_router_arguments
 from ktnet.shadow.mesh.attaching import RouterServer
+from ktnet.shadow.mesh.closing import wait_until_needless
 from ktnet.shadow.mesh.members import Members
 from ktnet.shadow.mesh.readiness import open_when_attached
+from ktnet.shadow.mesh.service import MeshedService
 from ktnet.shadow.process import ACCEPT_ON_S, DRAIN_TIMEOUT_S, EXIT_CANNOT_LISTEN
 from ktnet.shadow.resolver import Resolver
 from ktnet.shadow.router.listener import RouterPort, open_router_port
@@ -24,6 +30,9 @@ from ktnet.shadow.router.table import Table
 from ktnet.shadow.server import Shadow, open_server
 from ktnet.stream.limits import raise_descriptor_limit
 from ktnet.wire.shadow import build_host_key_line
+
+CLOSE_TIMEOUT_S = 60.0
+"""For the same when nobody needs this router any more, and nobody waits for its end."""
 
 CLIENTS_TIMEOUT_S = 20.0
 """For requests to end by themselves after SIGTERM; together with the rest within the pod's grace
@@ -54,6 +63,7 @@ async def run_router(arguments: RouterArguments, host_key: asyncssh.SSHKey, log:
         loop.add_signal_handler(number, end.set)
     group = asyncio.TaskGroup()
     tables = {each.number: Table(Origin(*each.origin, group)) for each in arguments.ports}
+    service = build_service(arguments, log) if arguments.restores else None
     members = Members(tables, log, arguments.idle_s)
     shadow = Shadow(None, Resolver(()), log, group)
     async with AsyncExitStack() as stack:
@@ -78,8 +88,12 @@ async def run_router(arguments: RouterArguments, host_key: asyncssh.SSHKey, log:
         accompanying = [
             group.create_task(run_repetition(log)),
             group.create_task(members.run_watch()),
-            group.create_task(open_when_attached(arguments, members, group, log)),
+            group.create_task(open_when_attached(arguments, members, service, group, log)),
         ]
+        if service is not None:
+            accompanying.append(
+                group.create_task(close(service, shadow, ports, arguments.idle_s, log))
+            )
         await end.wait()
         log.event("terminating")
         for task in accompanying:
@@ -88,6 +102,36 @@ async def run_router(arguments: RouterArguments, host_key: asyncssh.SSHKey, log:
         acceptor.close()
         await shadow.drain(DRAIN_TIMEOUT_S)
     return EXIT_TERMINATED
+
+
+def build_service(arguments: RouterArguments, log: EventLog) -> MeshedService | None:
+    """The Service, where there is an account to look after it by."""
+    try:
+        account = find_account(os.environ)
+    except ApiUnreachable as error:
+        log.event("no account", reason=error)
+        return None
+    client = ApiClient(account)
+    return MeshedService(client, arguments.namespace, arguments.service, arguments.router)
+
+
+async def close(
+    service: MeshedService,
+    shadow: Shadow,
+    ports: Sequence[RouterPort],
+    idle_s: float,
+    log: EventLog,
+) -> None:
+    """Once nobody needs this router: let its clients go elsewhere, and delete its Deployment."""
+    await wait_until_needless(service, shadow.attendance, idle_s, log)
+    log.event("nobody needs this router")
+    await drain(ports, CLOSE_TIMEOUT_S)
+    while True:
+        try:
+            await service.delete_router()
+        except ApiFailed as error:
+            log.event("cannot delete the router", reason=error)
+        await asyncio.sleep(CLOSE_TIMEOUT_S)
 
 
 async def drain(ports: Sequence[RouterPort], timeout_s: float) -> None:
