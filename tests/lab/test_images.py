@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from api_client import ask
 from image_build import BuiltImage, build_images, count_bytes
 from test_connect_promises import (  # noqa: F401  (they run here once more, with the built image)
     connection,
@@ -65,8 +67,9 @@ def unpacked(
 @pytest.fixture(scope="module")
 def lab(unpacked: dict[str, Path]) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
-        name = f"ktnet-shadow:{version('ktnet')}"
-        patch.setenv("KTNET_LAB_IMAGES", f"{name}={unpacked['shadow']}")
+        images = {f"ktnet-shadow:{version('ktnet')}": "shadow", "ktnet": "client"}
+        listed = ",".join(f"{name}={unpacked[which]}" for name, which in images.items())
+        patch.setenv("KTNET_LAB_IMAGES", listed)
         with open_lab(f"images-{os.getpid()}", "--laptops", "2") as lab:
             yield lab
 
@@ -169,6 +172,77 @@ def test_the_client_without_net_admin_says_what_is_missing_and_what_works(
         end_container(c)
         assert c.communicate(timeout=30)[1] == ""
         assert c.returncode == 0
+
+
+def test_the_pod_of_the_page_joins_the_cluster_by_its_service_account(lab: Lab) -> None:
+    """The runner's pod and the Role are those of the pages, as they stand there."""
+    (pod,) = (each for each in read_yaml("containers.md") if each.get("kind") == "Pod")
+    (role,) = (
+        each for each in read_yaml("rights.md") if each["metadata"]["name"] == "ktnet-connect"
+    )
+    account = {"metadata": {"name": pod["spec"]["serviceAccountName"]}}
+    binding = {
+        "metadata": account["metadata"],
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": "ktnet-connect",
+        },
+        "subjects": [{"kind": "ServiceAccount", "namespace": "demo", **account["metadata"]}],
+    }
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/demo"
+    core = "/api/v1/namespaces/demo"
+    ask(lab, "POST", f"{core}/serviceaccounts", account)
+    ask(lab, "POST", f"{rbac}/roles", role)
+    ask(lab, "POST", f"{rbac}/rolebindings", binding)
+    ask(lab, "POST", f"{core}/pods", json.loads(json.dumps(pod).replace("NAMESPACE", "demo")))
+    name = pod["metadata"]["name"]
+    deadline_s = time.monotonic() + 30
+    while "ready" not in (said := read_log(lab, f"{core}/pods/{name}/log")):
+        assert time.monotonic() < deadline_s, said
+        time.sleep(0.2)
+    # As a step of the job does it, in the pod.
+    url = "http://web.demo.svc.cluster.local/"
+    program = (
+        "import urllib.request as r; proxy = r.ProxyHandler({'http': 'http://127.0.0.1:1080'}); "
+        f"print(r.build_opener(proxy).open('{url}', timeout=10).status)"
+    )
+    command = (sys.executable, str(HERE / "pod_exec.py"), str(lab.directory / "kubeconfig"), name)
+    assert lab.run(*command, "python", "-c", program) == "200\n"
+    ask(lab, "DELETE", f"{core}/pods/{name}")
+
+
+def read_yaml(page: str) -> list[dict[str, Any]]:
+    """The objects that a page of the documentation shows."""
+    text = (HERE.parents[1] / "docs" / page).read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    return [found for block in blocks for found in yaml.safe_load_all(block)]
+
+
+def read_log(lab: Lab, path: str) -> str:
+    """Nothing as long as there is none."""
+    try:
+        return str(ask(lab, "GET", path))
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_shadows_wheels_exist_for_other_processors_too(tmp_path: Path, python: str) -> None:
+    """As its Dockerfile asks for them, on a node with another processor."""
+    other = "x86_64" if os.uname().machine == "aarch64" else "aarch64"
+    platforms = [f"manylinux_2_{minor}_{other}" for minor in (17, 28, 34)]
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--only-binary", ":all:", "--no-deps", "--require-hashes", "--dest", str(tmp_path)),
+            *("--python-version", python, "--implementation", "cp"),
+            *(word for each in platforms for word in ("--platform", each)),
+            *("-r", str(HERE.parents[1] / "ktnet/shadow/requirements.txt")),
+        ],
+        check=True,
+    )
+    assert any(other in path.name for path in tmp_path.iterdir())
 
 
 def visit(lab: Lab) -> dict[str, Any]:

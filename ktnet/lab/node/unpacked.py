@@ -18,6 +18,9 @@ from ktnet.lab.node.launch import Entry
 VARIABLE = "KTNET_LAB_IMAGES"
 
 _MADE_BY_RUNTIME = frozenset({"dev", "proc", "sys"})
+_WRITTEN_TO = frozenset({"run", "tmp"})
+"""By containers whose root isn't read-only, and for mounts: these are empty, and the container's."""
+
 _MADE_BY_KUBELET = frozenset({"hostname", "hosts", "resolv.conf"})
 """Of /etc."""
 
@@ -34,7 +37,7 @@ def _list(text: str) -> Iterator[tuple[str, Image]]:
 
 
 def read_image(directory: Path) -> Image:
-    """An image whose files nobody can change, whatever its containers may write to."""
+    """An image whose files nobody can change."""
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     uid, _, gid = str(config.get("User") or "0").partition(":")
     return Image(
@@ -51,8 +54,10 @@ def read_image(directory: Path) -> Image:
 def list_root_entries(root: Path) -> Iterator[Entry]:
     """The image's own files, and what a container runtime adds to them."""
     for path in sorted(root.iterdir()):
-        if path.name not in _MADE_BY_RUNTIME | {"etc"}:
+        if path.name not in _MADE_BY_RUNTIME | _WRITTEN_TO | {"etc"}:
             yield _build_entry(path, f"/{path.name}")
+    yield Entry("directory", "/run", mode=0o755)
+    yield Entry("directory", "/tmp", mode=0o1777)  # noqa: S108 -- in an image
     for path in sorted((root / "etc").iterdir()):
         if path.name not in _MADE_BY_KUBELET:
             yield _build_entry(path, f"/etc/{path.name}")
