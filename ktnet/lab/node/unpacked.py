@@ -19,7 +19,7 @@ VARIABLE = "KTNET_LAB_IMAGES"
 
 _MADE_BY_RUNTIME = frozenset({"dev", "proc", "sys"})
 _WRITTEN_TO = frozenset({"run", "tmp"})
-"""By containers whose root isn't read-only, and for mounts: these are empty, and the container's."""
+"""By containers whose root isn't read-only, and for mounts: empty, and each container's own."""
 
 _MADE_BY_KUBELET = frozenset({"hostname", "hosts", "resolv.conf"})
 """Of /etc."""
