@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from inbound_scene import Command, open_command
@@ -143,23 +145,22 @@ print(json.dumps(found), flush=True)
 def open_http_app(lab: Lab, name: str, laptop: int = 1, port: int = 8080) -> Iterator[None]:
     """The user's process on a laptop."""
     command = lab.exec(sys.executable, "-c", APP, str(port), name, laptop=laptop)
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "listening\n"
-        try:
-            yield
-        finally:
-            process.kill()
+    with open_process(command, stderr=subprocess.DEVNULL):
+        yield
 
 
 @contextmanager
-def open_member(lab: Lab, name: str, *options: str, laptop: int = 1) -> Iterator[Command]:
+def open_member(
+    lab: Lab,
+    name: str,
+    *options: str,
+    laptop: int = 1,
+    service: str = "tomcat",
+    expose: str = "8080",
+) -> Iterator[Command]:
     """A user whose mark is her name, and who is a member once the context is entered."""
-    mark = ("--mode", "auto", "--expose", "8080", "--version-mark", name)
-    with open_command(lab, "mesh", "tomcat", *mark, *options, laptop=laptop) as member:
+    mark = ("--mode", "auto", "--expose", expose, "--version-mark", name)
+    with open_command(lab, "mesh", service, *mark, *options, laptop=laptop) as member:
         member.wait_for("ready")
         yield member
 
@@ -204,3 +205,27 @@ def open_loop(lab: Lab, interval_s: float, *marks: str) -> Iterator[Answers]:
 
 def names(answers: list[tuple[float, float, str]]) -> set[str]:
     return {name for _, _, name in answers}
+
+
+def enter_pod(pod: str) -> list[str]:
+    """What runs the rest of its command line in the pod's network, with this machine's files."""
+    name = f"HOSTNAME={pod}".encode()
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if name in (path / "environ").read_bytes().split(b"\0"):
+                    return ["nsenter", f"--net=/proc/{path.name}/ns/net", "--"]
+    raise AssertionError(f"no process of {pod}")
+
+
+@contextmanager
+def open_process(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """One that says when it listens; killed afterwards."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listening\n"
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -6,14 +6,26 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import mesh_calls
 import pytest
 from connect_client import differences, wait_until
 from inbound_scene import Command, kubectl, open_command, read_object
-from mesh_scene import mix, names, open_http_app, open_loop, open_member
+from mesh_scene import (
+    enter_pod,
+    mix,
+    names,
+    open_http_app,
+    open_loop,
+    open_member,
+    open_process,
+)
 
 from ktnet.lab.harness import Lab, open_lab
 from ktnet.wire.meshrecord import ANNOTATION
@@ -25,7 +37,8 @@ pytestmark = [
 
 SOAK = "KTNET_SOAK" in os.environ
 REQUESTS = 10_000 if SOAK else 1_000
-ROUNDS = 20 if SOAK else 2
+ROUNDS = 20 if SOAK else 1
+SECONDS = 300 if SOAK else 3
 KINDS = (
     *("deployments", "services", "serviceaccounts", "roles", "rolebindings"),
     *("poddisruptionbudgets", "leases", "jobs"),
@@ -79,6 +92,45 @@ def test_every_request_gets_to_where_it_belongs(lab: Lab) -> None:
         code, err = bob.end()
         assert code == 0, err
     assert differences(before, read_state(lab), *KINDS) == []
+
+
+def test_calls_and_sockets_go_through(lab: Lab, tmp_path: Path) -> None:
+    """gRPC, a WebSocket and a large upload, all at once, marked and not."""
+    ports = [
+        {"name": f"p{port}", "port": port, "targetPort": port}
+        for port in (mesh_calls.GRPC_PORT, mesh_calls.WEB_PORT)
+    ]
+    spec = {"selector": {"app": "tomcat"}, "ports": ports}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "calls"}, "spec": spec}
+    path = tmp_path / "calls.json"
+    path.write_text(json.dumps(service))
+    kubectl(lab, "create", "--validate=false", "-f", str(path))
+    pods = {
+        each["metadata"]["labels"]["app"]: each["metadata"]["name"]
+        for each in json.loads(kubectl(lab, "get", "pods", "-l", "app", "-o", "json"))["items"]
+    }
+    script = [sys.executable, mesh_calls.__file__]
+    with (
+        open_process([*enter_pod(pods["tomcat"]), *script, "serve", "tomcat"]),
+        open_process(lab.exec(*script, "serve", "alice")),
+        open_member(lab, "alice", service="service/calls", expose="9000,9001") as alice,
+    ):
+        address = read_object(lab, "service", "calls")["spec"]["clusterIP"]
+        calling = [*enter_pod(pods["web"]), *script, "call", address]
+        callers = [
+            subprocess.Popen([*calling, mark, str(SECONDS)], stdout=subprocess.PIPE, text=True)
+            for mark in ("alice", "")
+        ]
+        for caller in callers:
+            found = json.loads(caller.communicate(timeout=SECONDS + 60)[0])
+            print(found)
+            assert caller.returncode == 0
+            assert found["wrong"] == 0
+            assert found["uploaded"] == mesh_calls.UPLOAD_BYTES
+            assert min(found["unary"], found["messages"], found["echoes"]) > 0
+        code, err = alice.end()
+        assert code == 0, err
+    kubectl(lab, "delete", "service", "calls")
 
 
 def test_a_laptop_that_sleeps_is_nobodys_outage(lab: Lab) -> None:
