@@ -117,7 +117,10 @@ class RelayReceiver:
     def eof_received(self) -> None:
         """FIN from the client."""
         if not self._target.gone:
-            self._transport.write_eof()
+            # A target that has closed both halves resets what comes after, unseen by us: behind
+            # its FIN asyncio reads no more.
+            with contextlib.suppress(OSError):
+                self._transport.write_eof()
 
     def closed(self, *, reset: bool) -> None:
         """The flow is over."""
