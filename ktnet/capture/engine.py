@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from ktnet.capture.budget import Budget
 from ktnet.capture.commands import Buffer
@@ -69,6 +69,10 @@ class Engine:
         self._tick_handle: asyncio.TimerHandle | None = None
         self._idle_handle: asyncio.TimerHandle | None = None
         self.lost: asyncio.Future[HostNetworkError] = self._loop.create_future()
+
+    def describe_flows(self, most: int) -> list[dict[str, Any]]:
+        """Those that have carried most, as JSON."""
+        return self._flows.describe_largest(most)
 
     def start(self) -> None:
         """Begin to read."""
@@ -205,6 +209,10 @@ class Capture:
     def counters(self) -> Counters:
         """What it has done so far."""
         return self._engine.counters
+
+    def describe_flows(self, most: int) -> list[dict[str, Any]]:
+        """Those connections that have carried most, as JSON, the largest first."""
+        return self._engine.describe_flows(most)
 
     async def wait_lost(self) -> None:
         """Wait until the device is gone, and raise HostNetworkError then."""

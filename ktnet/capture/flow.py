@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ktnet.capture.budget import Budget
 from ktnet.capture.commands import Buffer, Command, Deliver, FarSide, Finished, Send
@@ -50,6 +50,7 @@ class CapturedFlow:
     """The receiver of a far side's flow, and the owner of the terminator at the near side."""
 
     __slots__ = (
+        "_began_s",
         "_far",
         "_framer",
         "_is_over",
@@ -62,6 +63,8 @@ class CapturedFlow:
         "_syn_seq",
         "_target",
         "_terminator",
+        "bytes_down",
+        "bytes_up",
         "destination",
         "source",
     )
@@ -84,13 +87,33 @@ class CapturedFlow:
         self._syn_seq = segment.seq
         self._target = target
         self._surroundings = surroundings
-        self._patience = Patience(surroundings.now_s())
+        self.bytes_up = 0
+        """From the application to the far side, until now."""
+        self.bytes_down = 0
+        self._began_s = surroundings.now_s()
+        self._patience = Patience(self._began_s)
         self._may_open = False
         self._opening: Opening | None = None
         self._far: Flow | None = None
         self._terminator: Terminator | None = None
         self._framer = TcpFramer(self.destination, self.source, largest_payload(self._options))
         self._is_over = False
+
+    @property
+    def bytes_carried(self) -> int:
+        """Both ways, until now."""
+        return self.bytes_up + self.bytes_down
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON, for who looks on; `age_s` in seconds, from its first SYN on."""
+        return {
+            "source": [format_ipv4(self.source[0]), self.source[1]],
+            "destination": [format_ipv4(self.destination[0]), self.destination[1]],
+            "state": "opening" if self._terminator is None else "open",
+            "age_s": round(self._surroundings.now_s() - self._began_s, 1),
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+        }
 
     # -- packets of the application ----------------------------------------------------------
 
@@ -117,6 +140,7 @@ class CapturedFlow:
         data = self._terminator.segment_received(segment, surroundings.now_s())
         if data is not None and self._far is not None:
             surroundings.counters.bytes_up += len(data)
+            self.bytes_up += len(data)
             self._far.write(data)
 
     # -- opening -----------------------------------------------------------------------------
@@ -174,6 +198,7 @@ class CapturedFlow:
         """Bytes for the application."""
         if self._terminator is not None and not self._is_over:
             self._surroundings.counters.bytes_down += len(data)
+            self.bytes_down += len(data)
             self._terminator.far_sent(data)
             self._surroundings.flush_soon(self)
 
@@ -262,6 +287,7 @@ class CapturedFlow:
             pass
         elif isinstance(command, Deliver):
             self._surroundings.counters.bytes_up += len(command.data)
+            self.bytes_up += len(command.data)
             far.write(command.data)
         elif command is FarSide.END:
             far.write_eof()

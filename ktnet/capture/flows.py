@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ktnet.capture.admission import Admission, Turn
 from ktnet.capture.flow import CapturedFlow, Surroundings
@@ -34,6 +36,11 @@ class FlowTable:
     def all_flows(self) -> Iterable[CapturedFlow]:
         """A copy, since what is done with them may remove them."""
         return [*self._flows.values(), *self._detached]
+
+    def describe_largest(self, most: int) -> list[dict[str, Any]]:
+        """Those that have carried most, as JSON, the largest first."""
+        largest = heapq.nlargest(most, self.all_flows(), key=lambda flow: flow.bytes_carried)
+        return [flow.describe() for flow in largest]
 
     def segment_received(self, packet: Ipv4Packet, segment: Segment) -> CapturedFlow | None:
         """Hand a segment to its connection, which is returned: its `flush` must follow.

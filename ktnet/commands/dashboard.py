@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ktnet.commands.options import cluster_options
 from ktnet.session.options import ClusterOptions
+
+if TYPE_CHECKING:
+    from ktnet.dashboard.source import Source
 
 TOKEN_VARIABLE = "KTNET_DASHBOARD_TOKEN"  # noqa: S105  its name, not what it holds
 SHORTEST_TOKEN = 16
@@ -20,7 +25,8 @@ SHORTEST_TOKEN = 16
     help="On 127.0.0.1 (default: any that is free).",
 )
 @click.option("--no-open", is_flag=True, help="Don't open it in a browser; only print where it is.")
-def dashboard(cluster: ClusterOptions, port: int, no_open: bool) -> None:
+@click.option("-A", "--all-namespaces", is_flag=True, help="Of the cluster, all namespaces.")
+def dashboard(cluster: ClusterOptions, port: int, no_open: bool, all_namespaces: bool) -> None:
     """Show this machine's sessions and the cluster's in a browser, live.
 
     Nobody but who has the link sees anything: it has a token in it, new each time, unless
@@ -28,10 +34,12 @@ def dashboard(cluster: ClusterOptions, port: int, no_open: bool) -> None:
     """
     import asyncio
 
+    from ktnet.dashboard.source import Source
     from ktnet.host.privileges import step_down
 
     step_down()  # a user's sessions are registered as the user's
-    asyncio.run(serve(cluster, find_token(), port, opens=not no_open))
+    source = Source(cluster, everywhere=all_namespaces)
+    asyncio.run(serve(source, find_token(), port, opens=not no_open))
 
 
 def find_token() -> str:
@@ -52,19 +60,15 @@ def find_token() -> str:
     return token
 
 
-async def serve(cluster: ClusterOptions, token: str, port: int, *, opens: bool) -> None:
+async def serve(source: Source, token: str, port: int, *, opens: bool) -> None:
     """Until Ctrl-C."""
     import asyncio
     import signal
 
-    from ktnet.control import list_sessions
     from ktnet.dashboard.feed import Feed
     from ktnet.dashboard.server import open_dashboard
 
-    async def read_sessions() -> list[dict[str, object]]:
-        return await asyncio.to_thread(list_sessions)
-
-    async with open_dashboard(Feed(read_sessions), token, port) as bound:
+    async with open_dashboard(Feed(source), source, token, port) as bound:
         # Behind the #, a browser keeps it for itself: it is in no request, log or Referer.
         click.echo(f"http://127.0.0.1:{bound}/#token={token}")
         ended = asyncio.Event()

@@ -23,6 +23,7 @@ from ktnet.commands.options import (
 )
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError
+from ktnet.session.live import parse_live_request
 from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
 from ktnet.tasks import open_tasks
 
@@ -97,7 +98,7 @@ class _Execution:
         _follow_signals(asyncio.get_running_loop(), self._take_signal)
         try:
             async with (
-                open_control(self._describe, self._disconnect),
+                open_control(self._describe, self._disconnect, {"live": self._tell_live}),
                 open_exec_session(self._options, self._sandbox, self._progress) as session,
             ):
                 self._opening, self._session = None, session
@@ -136,6 +137,11 @@ class _Execution:
     def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._sandbox.pid, number)
+
+    async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
+        wanted = parse_live_request(request)
+        told = {"events": self._progress.events.describe(0)}
+        return told if self._session is None else told | await self._session.tell_live(wanted)
 
     def _describe(self) -> dict[str, Any]:
         if self._session is None:

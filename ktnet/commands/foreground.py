@@ -13,6 +13,7 @@ from ktnet.commands.detach import run_detached
 from ktnet.commands.progress import Progress
 from ktnet.control import open_control
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
+from ktnet.session.live import LiveRequest, parse_live_request
 from ktnet.tasks import open_tasks
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,6 +30,9 @@ class Running(Protocol):
 
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""
+
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard: "round_trip_s", "flows", "queries", where it has any."""
 
     async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
         """How a name is decided and answered, for `ktnet dns`."""
@@ -79,7 +83,8 @@ class _Foreground:
         self._opening = asyncio.current_task()
         with _ending_signals(asyncio.get_running_loop(), self._end):
             try:
-                async with open_control(self._describe, self._end, {"dns": self._explain_name}):
+                handlers = {"dns": self._explain_name, "live": self._tell_live}
+                async with open_control(self._describe, self._end, handlers):
                     await self._keep(opening)
             except asyncio.CancelledError:
                 if self._ending.is_set():
@@ -123,6 +128,14 @@ class _Foreground:
         if self._session is None:
             raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
         return await self._session.explain_name(name, qtype)
+
+    async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
+        wanted = parse_live_request(request)
+        after = request.get("after", 0)
+        told = {"events": self._progress.events.describe(after if type(after) is int else 0)}
+        if self._session is not None:
+            told |= await self._session.tell_live(wanted)
+        return told
 
     def _end(self) -> None:
         """Once is enough: further signals don't disturb the undoing."""

@@ -9,6 +9,8 @@ import time
 
 import click
 
+from ktnet.commands.events import Events
+
 
 class Progress:
     """Prints one line for each step that is done, with the time since the step before it."""
@@ -18,6 +20,7 @@ class Progress:
         self._quiet = quiet
         self._err = err
         self._started_s = self._last_s = time.monotonic()
+        self.events = Events()
 
     def begin(self) -> None:
         """The next step begins only now."""
@@ -27,6 +30,7 @@ class Progress:
         """A step is done."""
         now_s = time.monotonic()
         took_s, self._last_s = now_s - self._last_s, now_s
+        self.events.add("step", f"{name}: {detail}")
         self._say(f"{click.style('✓', fg='green')} {name:<9} {detail}  {took_s:.1f} s")
 
     def waiting(self, detail: str) -> None:
@@ -35,6 +39,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Something that the user should know, though it stops nothing."""
+        self.events.add("note", text)
         self._say(f"{click.style('!', fg='yellow')} {text}")
 
     def show(self, line: str) -> None:
@@ -44,6 +49,7 @@ class Progress:
     def ready(self, text: str) -> None:
         """All steps are done."""
         took_s = time.monotonic() - self._started_s
+        self.events.add("ready", f"ready in {took_s:.1f} s")
         self._say(f"{click.style('ready', fg='green', bold=True)} in {took_s:.1f} s: {text}")
 
     def _say(self, line: str) -> None:

@@ -1,9 +1,10 @@
 """A local web page that shows what this machine's sessions and the cluster are doing.
 
-guard     who may ask: pure (token, Host, Origin)
-history   samples over time: pure
-feed      asks the sessions while somebody looks, once for all who do
-stream    what was read, as server-sent events
-server    the routes: page, JSON, stream
-page/     what the browser runs: plain ES modules, nothing from elsewhere
+source     the sessions' control sockets, the cluster, and /proc (`processes`)
+feed       asks them while somebody looks, once for all who do
+history    samples over time; `timeline`: events; `naming`: whose address: pure
+guard      who may ask (token, Host, Origin): pure
+actions    what the page may have done
+server     the routes: `files` of the page, JSON, `metrics`, events (`stream`)
+page/      what the browser runs: plain ES modules, nothing from elsewhere
 """

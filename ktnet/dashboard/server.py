@@ -11,11 +11,20 @@ from typing import Any
 
 from aiohttp import web
 
-from ktnet.dashboard.feed import Feed
+from ktnet.dashboard.actions import Mender, parse_wanted
+from ktnet.dashboard.feed import Feed, Looked
 from ktnet.dashboard.files import read_page
 from ktnet.dashboard.guard import HEADERS, Asked, Guard
+from ktnet.dashboard.metrics import CONTENT_TYPE, build_metrics
 from ktnet.dashboard.stream import build_event
-from ktnet.errors import Conflict, HostPermissionError
+from ktnet.errors import (
+    Conflict,
+    Forbidden,
+    HostPermissionError,
+    KtnetError,
+    NotFound,
+    UsageError,
+)
 from ktnet.tasks import open_tasks
 
 ADDRESS = "127.0.0.1"
@@ -31,8 +40,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Dashboard:
     """A dashboard that can be asked."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, mender: Mender) -> None:
         self._feed = feed
+        self._mender = mender
+        self._built: tuple[int, bytes] = (-1, b"")
         self._page = read_page()
 
     def build_app(self, guard: Guard) -> web.Application:
@@ -43,7 +54,14 @@ class Dashboard:
         for path in self._page:
             app.router.add_get(path, self._give_page)
         app.router.add_get("/api/v1/sessions", self._give_sessions)
+        app.router.add_get("/api/v1/flows", self._give_flows)
+        app.router.add_get("/api/v1/dns", self._give_queries)
+        app.router.add_get("/api/v1/events", self._give_events)
+        app.router.add_get("/api/v1/cluster", self._give_cluster)
         app.router.add_get("/api/v1/stream", self._stream)
+        app.router.add_post("/api/v1/recover", self._recover)
+        app.router.add_post("/api/v1/clean", self._clean)
+        app.router.add_get("/metrics", self._give_metrics)
         return app
 
     def _build_middleware(self, guard: Guard) -> Any:
@@ -61,6 +79,8 @@ class Dashboard:
                 return build_error(refusal.status, refusal.reason)
             try:
                 return await handler(request)
+            except KtnetError as error:
+                return build_json({"error": error.message, "hint": error.hint}, find_status(error))
             except web.HTTPException as error:
                 return build_error(error.status, error.reason)
 
@@ -71,7 +91,39 @@ class Dashboard:
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=HEADERS)
 
     async def _give_sessions(self, _: web.Request) -> web.Response:
-        return build_json({"sessions": await self._feed.read_sessions()})
+        return build_json({"sessions": (await self._feed.look()).sessions})
+
+    async def _give_flows(self, _: web.Request) -> web.Response:
+        return build_json({"flows": (await self._feed.look()).flows})
+
+    async def _give_queries(self, _: web.Request) -> web.Response:
+        return build_json({"queries": (await self._feed.look()).queries})
+
+    async def _give_events(self, _: web.Request) -> web.Response:
+        return build_json({"events": (await self._feed.look()).events})
+
+    async def _give_cluster(self, _: web.Request) -> web.Response:
+        return build_json(await self._feed.survey())
+
+    async def _give_metrics(self, _: web.Request) -> web.Response:
+        looked = await self._feed.look()
+        round_trips_s = {key: each["round_trip_s"] for key, each in looked.samples.items()}
+        text = build_metrics(looked.sessions, round_trips_s)
+        return web.Response(body=text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
+
+    async def _recover(self, request: web.Request) -> web.Response:
+        wanted = parse_wanted(await request.read(), has_name=True)
+        return await self._mend(self._mender.recover(wanted.namespace, wanted.name))
+
+    async def _clean(self, request: web.Request) -> web.Response:
+        wanted = parse_wanted(await request.read(), has_name=False)
+        return await self._mend(self._mender.clean(wanted.namespace, all_users=wanted.all_users))
+
+    async def _mend(self, mending: Awaitable[list[str]]) -> web.Response:
+        try:
+            return build_json({"told": await mending})
+        finally:
+            self._feed.expect_change()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self._feed.watchers >= MOST_WATCHERS:
@@ -79,16 +131,35 @@ class Dashboard:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(build_event("history", self._feed.list_histories()))
+        told_cluster: Any = None
         async with aclosing(self._feed.watch()) as watch:
-            async for looked in watch:
-                told = {"sessions": looked.sessions, "samples": looked.samples}
-                await response.write(build_event("look", told))
+            async for looked, cluster in watch:
+                await response.write(self._build_look(looked))
+                if cluster is not told_cluster:
+                    told_cluster = cluster
+                    await response.write(build_event("cluster", cluster))
         return response
+
+    def _build_look(self, looked: Looked) -> bytes:
+        """Once for all who watch."""
+        if self._built[0] != looked.number:
+            told = {
+                name: getattr(looked, name)
+                for name in ("sessions", "samples", "flows", "queries", "events")
+            }
+            self._built = (looked.number, build_event("look", told))
+        return self._built[1]
 
 
 def build_json(value: Any, status: int = 200) -> web.Response:
     """A JSON answer."""
     return web.json_response(value, status=status, headers=HEADERS)
+
+
+def find_status(error: KtnetError) -> int:
+    """HTTP's word for it."""
+    kinds = ((UsageError, 400), (Forbidden, 403), (NotFound, 404), (Conflict, 409))
+    return next((status for kind, status in kinds if isinstance(error, kind)), 502)
 
 
 def build_error(status: int, reason: str) -> web.Response:
@@ -97,14 +168,14 @@ def build_error(status: int, reason: str) -> web.Response:
 
 
 @asynccontextmanager
-async def open_dashboard(feed: Feed, token: str, port: int) -> AsyncIterator[int]:
+async def open_dashboard(feed: Feed, mender: Mender, token: str, port: int) -> AsyncIterator[int]:
     """Serves until the context is left; which port it is (any free one where `port` is 0).
 
     Raises Conflict where the port is taken, HostPermissionError where it may not be used.
     """
     with open_listener(port) as listener:
         bound: int = listener.getsockname()[1]
-        app = Dashboard(feed).build_app(Guard(token, bound))
+        app = Dashboard(feed, mender).build_app(Guard(token, bound))
         # No access log: nothing that was asked is worth keeping, and headers hold the token.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()

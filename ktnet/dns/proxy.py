@@ -52,6 +52,10 @@ class Proxy:
         """What the proxy has seen until now."""
         return self._resolver.counters
 
+    def describe_recent(self, most: int) -> list[dict[str, Any]]:
+        """The last queries and what became of them, as JSON, the newest first."""
+        return self._resolver.recent.describe(most)
+
     @property
     def policy(self) -> Policy:
         """Whose names are whose; may be replaced while the proxy runs."""

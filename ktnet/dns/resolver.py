@@ -33,6 +33,7 @@ from ktnet.dns.messages import (
 from ktnet.dns.names import fold_case, format_name
 from ktnet.dns.newborn import build_apart, build_known_addresses, build_own_opt
 from ktnet.dns.policy import Decision, Policy, Zone
+from ktnet.dns.recent import RecentQueries
 from ktnet.dns.rewrite import build_restored_answer
 from ktnet.dns.upstream import Upstreams
 from ktnet.errors import KtnetError
@@ -68,6 +69,8 @@ class Lookup:
     decision: Decision
     key: Hashable | None
     """The same for all who may be given the same answer; None where only this asker may."""
+    began_s: float
+    """By the clock that only goes forward."""
 
 
 class Resolver:
@@ -76,6 +79,7 @@ class Resolver:
     def __init__(self, policy: Policy, ask_cluster: AskCluster, upstreams: Upstreams) -> None:
         self.policy = policy
         self.counters = Counters()
+        self.recent = RecentQueries()
         self.most_cluster_ttl_s: int | None = None
         """What others may remember of the cluster's answers: all that these say, or for so long,
         and what is not there not at all."""
@@ -106,10 +110,16 @@ class Resolver:
             self.counters.cluster += 1
         else:
             self.counters.outside += 1
-        return Lookup(query, decision, build_key(decision, query))
+        return Lookup(query, decision, build_key(decision, query), monotonic())
 
     def recall(self, lookup: Lookup) -> Answer | None:
         """The answer that needs nobody else; None where somebody has to be asked."""
+        answer = self._recall(lookup)
+        if answer is not None:
+            self._note(lookup, answer, from_memory=True)
+        return answer
+
+    def _recall(self, lookup: Lookup) -> Answer | None:
         query = lookup.query
         if query.qtype in _TRANSFERS:
             return parse_answer(build_error(query, REFUSED), query)
@@ -128,6 +138,16 @@ class Resolver:
 
     async def ask(self, lookup: Lookup, *, over_tcp: bool) -> Answer:
         """The answer of whoever knows; always some answer, at worst our own SERVFAIL."""
+        answer = await self._ask(lookup, over_tcp=over_tcp)
+        self._note(lookup, answer, from_memory=False)
+        return answer
+
+    def _note(self, lookup: Lookup, answer: Answer, *, from_memory: bool) -> None:
+        query, took_s = lookup.query, monotonic() - lookup.began_s
+        zone = lookup.decision.zone
+        self.recent.add(query.name, query.qtype, zone, answer.rcode, from_memory, took_s)
+
+    async def _ask(self, lookup: Lookup, *, over_tcp: bool) -> Answer:
         query, decision, key = lookup.query, lookup.decision, lookup.key
         try:
             if key is None:

@@ -28,6 +28,7 @@ from ktnet.host.facts import HostFacts
 from ktnet.host.linkwatch import run_link_watch
 from ktnet.host.plan import HELD, HostPlan, plan_host
 from ktnet.session.cluster import open_cluster
+from ktnet.session.live import LiveRequest
 from ktnet.session.names import (
     Names,
     build_routing,
@@ -90,6 +91,14 @@ class Session:
             "flows": asdict(self.capture.counters),
             **self.names.describe(),
             "dns": asdict(self.proxy.counters),
+        }
+
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return {
+            **await self.tunnel.tell_live(),
+            "flows": self.capture.describe_flows(request.flows),
+            "queries": self.proxy.describe_recent(request.queries),
         }
 
     async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:

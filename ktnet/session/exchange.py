@@ -33,6 +33,7 @@ from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import ExchangePlan, plan_by_scale, plan_by_selector
 from ktnet.session.inbound import Inbound, open_inbound
 from ktnet.session.leftovers import tidy
+from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
@@ -207,6 +208,10 @@ class ExchangeSession:
             "mode": self._options.mode,
             "exposed": self._inbound.describe(),
         }
+
+    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return await self._tunnel.tell_live()
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

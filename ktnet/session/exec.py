@@ -26,6 +26,7 @@ from ktnet.host.resolver import survey_resolver
 from ktnet.host.resolver_plan import ResolverFact, ResolverPlan, merge_search
 from ktnet.host.sandbox import LINK, Sandbox
 from ktnet.session.cluster import open_cluster
+from ktnet.session.live import LiveRequest
 from ktnet.session.names import build_search, decide_names, parse_nameservers
 from ktnet.session.options import ConnectOptions
 from ktnet.session.report import Report
@@ -56,6 +57,14 @@ class ExecSession:
             "routes": [str(network) for network in self.plan.routes],
             "flows": asdict(self.capture.counters),
             "dns": asdict(self.proxy.counters),
+        }
+
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return {
+            **await self.tunnel.tell_live(),
+            "flows": self.capture.describe_flows(request.flows),
+            "queries": self.proxy.describe_recent(request.queries),
         }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ktnet.errors import Forbidden, HostNetworkError, NotFound, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
+from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.podforward import PodDialer
 from ktnet.session.report import Report
@@ -71,6 +72,10 @@ class ForwardSession:
         else:
             state = {"namespace": self.cluster.namespace, "context": self.cluster.context}
         return {**state, "forwards": self.listening}
+
+    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return {} if self.tunnel is None else await self.tunnel.tell_live()
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

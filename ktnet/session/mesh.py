@@ -19,6 +19,7 @@ from ktnet.cluster.workload import find_services, find_subject
 from ktnet.errors import Conflict, NotFound
 from ktnet.session.cluster import open_cluster
 from ktnet.session.inbound import Inbound, open_inbound
+from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
 from ktnet.session.run import build_exposing_spec
@@ -66,6 +67,10 @@ class MeshSession:
             "mark": self.mark,
             "exposed": self.inbound.describe(),
         }
+
+    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return await self.tunnel.tell_live()
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

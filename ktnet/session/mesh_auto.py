@@ -42,6 +42,7 @@ from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import find_service, read_pod_spec
 from ktnet.session.inbound import Exposed
 from ktnet.session.leftovers import tidy
+from ktnet.session.live import LiveRequest
 from ktnet.session.mesh import MeshOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import build_spec
@@ -231,6 +232,10 @@ class MeshAutoSession:
                 for each in self._exposed
             ],
         }
+
+    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
+        """Nothing beyond its state: how far the router's pods are, none of them says."""
+        return {}
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

@@ -12,6 +12,7 @@ from ktnet.errors import NotFound
 from ktnet.proxy.handshake import Credentials
 from ktnet.proxy.server import ProxyServer, open_proxy_server
 from ktnet.session.cluster import open_cluster
+from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
@@ -53,6 +54,10 @@ class ProxySession:
             "proxy": f"{address}:{port}",
             "clients": asdict(self.server.counters),
         }
+
+    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return await self.tunnel.tell_live()
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

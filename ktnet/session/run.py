@@ -21,6 +21,7 @@ from ktnet.errors import Conflict, NotFound, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.inbound import Inbound, open_inbound
 from ktnet.session.leftovers import tidy
+from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
@@ -70,6 +71,10 @@ class RunSession:
             "addresses": self.addresses,
             "exposed": self.inbound.describe(),
         }
+
+    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return await self.tunnel.tell_live()
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

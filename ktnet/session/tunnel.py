@@ -18,6 +18,7 @@ from ktnet.cluster.rights import list_required
 from ktnet.cluster.session import ShadowSession, ShadowSpec, open_shadow_session
 from ktnet.cluster.sideload.packing import pack_sideload
 from ktnet.cluster.sideload.platforms import build_default_image
+from ktnet.errors import TunnelError
 from ktnet.link.keys import new_client_key
 from ktnet.session.cluster import Cluster
 from ktnet.session.keeper import Keeper, ServeLink
@@ -27,6 +28,9 @@ from ktnet.session.report import Report
 from ktnet.tasks import open_tasks
 from ktnet.wire.flow import Opening, Receiver
 from ktnet.wire.release import VERSION
+
+LOOK_TIMEOUT_S = 1.0
+"""For a round trip that somebody waits for who looks on: the next look is close."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class Tunnel:
     async def ask(self, query: bytes) -> bytes:
         """Have the pod's resolver answer one DNS message; raises DnsError or TunnelError."""
         return await self.keeper.dialer.ask(query)
+
+    async def tell_live(self) -> dict[str, Any]:
+        """How far the shadow is now: `round_trip_s` in seconds, None where no answer comes."""
+        try:
+            round_trip_s = await self.keeper.dialer.round_trip(LOOK_TIMEOUT_S)
+        except TunnelError:
+            return {"round_trip_s": None}
+        return {"round_trip_s": round(round_trip_s, 6)}
 
     async def round_trip(self) -> float:
         """Seconds that a byte takes to the shadow and back; raises TunnelError."""

@@ -6,16 +6,27 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import api_client
+from dnslib import DNSRecord
+
+from ktnet.cluster.manifests import build_labels, build_micro_time
+from ktnet.cluster.record import ANNOTATION, Record, build_record_text
 from ktnet.lab.harness import KTNET, Lab
 
 TIMEOUT_S = 30.0
+TOMCAT = "/apis/apps/v1/namespaces/demo/deployments/tomcat"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/demo/leases"
+OTHER = "bob@desk"
 
 
 @dataclass(frozen=True)
@@ -104,3 +115,36 @@ def open_dashboard(lab: Lab, *options: str, around: tuple[str, ...] = ()) -> Ite
             assert process.wait(TIMEOUT_S) == 0
         finally:
             process.kill()
+
+
+def look_up(*names: str) -> None:
+    """Ask the laptop's resolver for names as they stand; the C library sends no hostile ones."""
+    lines = Path("/etc/resolv.conf").read_text().splitlines()
+    server = next(line.split()[1] for line in lines if line.startswith("nameserver"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(TIMEOUT_S)
+        asking.connect((server, 53))
+        for name in names:
+            asking.send(DNSRecord.question(name).pack())
+            asking.recv(4096)
+
+
+@contextmanager
+def taken_by_the_dead(lab: Lab, session: str, holder: str = OTHER) -> Iterator[dict[str, Any]]:
+    """tomcat scaled to 0 by a session that has been silent for long; the spec from before."""
+    before = api_client.ask(lab, "GET", TOMCAT)["spec"]
+    record = Record(session, holder, "2026-11-24T15:00:00Z", "scale", replicas=before["replicas"])
+    annotations = {ANNOTATION: build_record_text(record)}
+    taking = {"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}
+    api_client.ask(lab, "PATCH", TOMCAT, taking)
+    renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=700))
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": 60, "renewTime": renewed}
+    metadata = {"name": session, "labels": build_labels(session, "exchange")}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+    api_client.ask(lab, "POST", LEASES, lease | {"spec": spec})
+    try:
+        yield before
+    finally:
+        api_client.ask(lab, "DELETE", f"{LEASES}/{session}")
+        giving_back = {"metadata": {"annotations": {ANNOTATION: None}}, "spec": before}
+        api_client.ask(lab, "PATCH", TOMCAT, giving_back)

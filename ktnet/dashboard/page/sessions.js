@@ -18,5 +18,5 @@ const COLUMNS = [
 ];
 
 export function openSessions(parent) {
-  return new Table(parent, "Sessions of this machine", COLUMNS, ({ pid, since }) => `${pid}@${since}`);
+  return new Table(parent, "Sessions of this machine", COLUMNS, ({ key }) => key);
 }

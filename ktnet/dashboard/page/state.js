@@ -5,6 +5,10 @@ const MOST_SAMPLES = 600;
 export class State {
   constructor() {
     this.sessions = [];
+    this.flows = [];
+    this.queries = [];
+    this.events = [];
+    this.cluster = null;
     this.samples = new Map();
   }
 
@@ -12,8 +16,8 @@ export class State {
     this.samples = new Map(Object.entries(histories));
   }
 
-  look({ sessions, samples }) {
-    this.sessions = sessions;
+  look({ sessions, samples, flows, queries, events }) {
+    Object.assign(this, { sessions, flows, queries, events });
     const known = this.samples;
     this.samples = new Map();
     for (const [key, sample] of Object.entries(samples)) {

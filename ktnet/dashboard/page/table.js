@@ -4,7 +4,8 @@
 import { build, setText } from "./dom.js";
 
 export class Table {
-  // `columns`: [[title, text(record)]]; `keyOf(record)` tells rows apart.
+  // `columns`: [[title, text(record), build(record)?]]; `keyOf(record)` tells rows apart. What
+  // `build` returns is put into the cell when its row is made; then it is left alone.
   constructor(parent, label, columns, keyOf) {
     this.columns = columns;
     this.keyOf = keyOf;
@@ -23,11 +24,11 @@ export class Table {
     for (const record of records) {
       const key = this.keyOf(record);
       if (this.rows.has(key)) continue;
-      const row = former.get(key) ?? this.buildRow();
+      const row = former.get(key) ?? this.buildRow(record);
       former.delete(key);
       this.rows.set(key, row);
       this.columns.forEach(([, text], index) => {
-        setText(row.cells[index], String(text(record) ?? ""));
+        if (text) setText(row.cells[index], String(text(record) ?? ""));
       });
       const place = previous ? previous.nextSibling : this.body.firstChild;
       if (place !== row) this.body.insertBefore(row, place);
@@ -36,7 +37,8 @@ export class Table {
     for (const row of former.values()) row.remove();
   }
 
-  buildRow() {
-    return build("tr", {}, ...this.columns.map(() => build("td")));
+  buildRow(record) {
+    const cells = this.columns.map(([, , make]) => build("td", {}, ...(make ? [make(record)] : [])));
+    return build("tr", {}, ...cells);
   }
 }

@@ -10,34 +10,81 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from ktnet.dashboard.feed import Feed
 from ktnet.dashboard.guard import HEADERS
 from ktnet.dashboard.server import MOST_WATCHERS, open_dashboard, open_listener
-from ktnet.errors import Conflict
+from ktnet.errors import ClusterUnreachable, Conflict
 
 TOKEN = "a-token-that-nobody-guesses"
+Json = dict[str, Any]
+HOSTILE = "<img src=x onerror=alert(1)>"
+FLOW = {
+    "source": ["10.1.1.1", 40000],
+    "destination": ["10.96.0.20", 80],
+    "state": "open",
+    "age_s": 1.5,
+    "bytes_up": 10,
+    "bytes_down": 20,
+}
 SESSION = {"pid": 7, "since": "2026-11-24T15:00:00Z", "state": "connected"}
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Sessions:
-    """What one session says, which carries 1,000 bytes between any two looks."""
+    """What one session says, which carries 1,000 bytes between any two looks, and a cluster."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.surveyed = 0
+        self.mended: list[tuple[str, ...]] = []
+        self.cluster_error = ""
 
-    async def read(self) -> list[dict[str, Any]]:
+    async def read_sessions(self, after: Callable[[Json], int]) -> list[tuple[Json, Json]]:
         self.asked += 1
-        flows = {"bytes_up": 1000 * self.asked, "bytes_down": 0, "flows_open": 1}
-        return [{**SESSION, "flows": flows}]
+        counts = {"bytes_up": 1000 * self.asked, "bytes_down": 0, "flows_open": 1}
+        counts |= {"flows_total": 5, "flows_failed": 0}
+        status = {**SESSION, "flows": counts, "tunnel": {"reconnects": 2}}
+        event = {"number": 1, "at_s": 1.0, "kind": "step", "text": "tunnel: up"}
+        return [
+            (
+                status,
+                {
+                    "round_trip_s": 0.25,
+                    "flows": [FLOW],
+                    "queries": [{"at_s": 1.0, "name": HOSTILE}],
+                    "events": [event] if after(status) < 1 else [],
+                },
+            )
+        ]
+
+    async def name_processes(self, sources: list[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        return dict.fromkeys(sources, "curl (12)")
+
+    async def read_cluster(self) -> Json:
+        self.surveyed += 1
+        if self.cluster_error:
+            raise ClusterUnreachable(self.cluster_error)
+        service = {"namespace": "demo", "name": "web", "addresses": ["10.96.0.20"]}
+        return {"services": [service], "sessions": []}
+
+    async def recover(self, namespace: str, name: str) -> list[str]:
+        if name == "deployment/held":
+            raise Conflict("deployment/held is held by bob@desk")
+        self.mended.append(("recover", namespace, name))
+        return [f"{name} is back"]
+
+    async def clean(self, namespace: str, *, all_users: bool) -> list[str]:
+        self.mended.append(("clean", namespace, str(all_users)))
+        return []
 
 
 @asynccontextmanager
 async def open_scene() -> AsyncIterator[tuple[Sessions, aiohttp.ClientSession]]:
     sessions = Sessions()
     async with (
-        open_dashboard(Feed(sessions.read, interval_s=0.05), TOKEN, 0) as port,
+        open_dashboard(Feed(sessions, interval_s=0.05), sessions, TOKEN, 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield sessions, client
@@ -102,7 +149,8 @@ def test_the_stream_tells_rates_and_sessions_are_asked_only_while_somebody_looks
         assert sessions.asked == 0
         async with client.get("/api/v1/stream", headers=RIGHT) as response:
             assert response.content_type == "text/event-stream"
-            (name, history), (_, first), (_, second) = await read_events(response, 3)
+            (name, history), *rest = await read_events(response, 4)
+        first, second = (value for name, value in rest if name == "look")
         assert (name, history) == ("history", {})
         key = "7@2026-11-24T15:00:00Z"
         assert first["sessions"][0]["state"] == "connected"
@@ -139,9 +187,9 @@ def test_no_more_pages_than_can_be_served() -> None:
 
 def test_it_ends_though_pages_are_open() -> None:
     async def inside() -> None:
-        client = aiohttp.ClientSession()
+        client, sessions = aiohttp.ClientSession(), Sessions()
         async with asyncio.timeout(20):
-            async with open_dashboard(Feed(Sessions().read, interval_s=0.05), TOKEN, 0) as port:
+            async with open_dashboard(Feed(sessions, interval_s=0.05), sessions, TOKEN, 0) as port:
                 url = f"http://127.0.0.1:{port}/api/v1/stream"
                 response = await client.get(url, headers=RIGHT)
                 await read_events(response, 2)
@@ -155,3 +203,106 @@ def test_a_port_in_use_is_said() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(Conflict, match=f"port {port} of this machine is in use"):
             open_listener(port)
+
+
+def test_what_there_is_as_json() -> None:
+    async def test(_: Sessions, client: aiohttp.ClientSession) -> None:
+        async def read(path: str) -> Json:
+            async with client.get(f"/api/v1/{path}", headers=RIGHT) as response:
+                assert response.status == 200
+                return dict(await response.json())
+
+        assert (await read("cluster"))["services"][0]["name"] == "web"
+        await asyncio.sleep(0.06)  # so that the next look is one that knows the cluster
+        key = "7@2026-11-24T15:00:00Z"
+        names = {"session": key, "service": "web.demo", "process": "curl (12)"}
+        assert (await read("flows"))["flows"] == [{**FLOW, **names}]
+        assert (await read("dns"))["queries"] == [{"at_s": 1.0, "name": HOSTILE, "session": key}]
+        (event,) = (await read("events"))["events"]
+        assert (event["of"], event["text"]) == ("session (7)", "tunnel: up")
+        assert (await read("sessions"))["sessions"][0]["key"] == key
+
+    run(test)
+
+
+def test_metrics_are_such_that_prometheus_reads_them() -> None:
+    async def test(_: Sessions, client: aiohttp.ClientSession) -> None:
+        async with client.get("/metrics") as response:
+            assert response.status == 401
+        async with client.get("/metrics", headers=RIGHT) as response:
+            assert response.content_type == "text/plain"
+            families = {each.name: each for each in parse(await response.text())}
+        (up,) = families["ktnet_session_up"].samples
+        assert (up.labels["pid"], up.value) == ("7", 1.0)
+        (reconnects,) = families["ktnet_session_tunnel_reconnects"].samples
+        assert (reconnects.name, reconnects.value) == ("ktnet_session_tunnel_reconnects_total", 2.0)
+        assert families["ktnet_session_round_trip_seconds"].samples[0].value == 0.25
+        carried = {s.labels["direction"]: s.value for s in families["ktnet_session_bytes"].samples}
+        assert carried.keys() == {"up", "down"}
+        assert carried["up"] >= 1000
+
+    run(test)
+
+
+def test_recover_asks_for_token_origin_and_a_request_that_is_one() -> None:
+    async def test(sessions: Sessions, client: aiohttp.ClientSession) -> None:
+        origin = str(client._base_url).rstrip("/")
+        wanted = {"namespace": "demo", "name": "deployment/web"}
+        good = {**RIGHT, "Origin": origin}
+
+        async def post(path: str, body: Any, headers: dict[str, str]) -> tuple[int, Json]:
+            async with client.post(f"/api/v1/{path}", json=body, headers=headers) as response:
+                return response.status, await response.json()
+
+        for headers, status in (
+            ({}, 401),
+            ({"Origin": origin}, 401),
+            (RIGHT, 403),
+            ({**RIGHT, "Origin": "http://evil.example"}, 403),
+            ({**RIGHT, "Origin": "null"}, 403),
+            ({**good, "Sec-Fetch-Site": "cross-site"}, 403),
+            ({**good, "Host": "evil.example"}, 421),
+        ):
+            assert (await post("recover", wanted, headers))[0] == status
+            assert (await post("clean", {"namespace": "demo", "all_users": True}, headers))[0] == (
+                status
+            )
+        for body in ([], None, "x", {}, {"namespace": "demo"}, {**wanted, "force": True}):
+            assert (await post("recover", body, good))[0] == 400
+        for name in ("", 7, None, ["deployment/web"]):
+            assert (await post("recover", {**wanted, "name": name}, good))[0] == 400
+        assert (await post("clean", {"namespace": "demo", "all_users": 1}, good))[0] == 400
+        assert (await post("recover", {**wanted, "name": "x" * 5000}, good))[0] == 413
+        async with client.get("/api/v1/recover", headers=RIGHT) as response:
+            assert response.status == 405
+        assert sessions.mended == []
+
+        held = await post("recover", {**wanted, "name": "deployment/held"}, good)
+        assert held[0] == 409
+        assert "held by bob@desk" in held[1]["error"]
+        assert await post("recover", wanted, good) == (200, {"told": ["deployment/web is back"]})
+        assert (await post("clean", {"namespace": "demo", "all_users": True}, good))[0] == 200
+        assert sessions.mended == [
+            ("recover", "demo", "deployment/web"),
+            ("clean", "demo", "True"),
+        ]
+
+    run(test)
+
+
+def test_a_cluster_that_does_not_answer_is_said_once_and_what_was_known_stays() -> None:
+    async def inside() -> None:
+        sessions = Sessions()
+        feed = Feed(sessions, interval_s=0.0, cluster_interval_s=0.0)
+        assert (await feed.survey())["error"] == ""
+        sessions.cluster_error = "no way there"
+        for _ in range(3):
+            told = await feed.survey()
+        assert told["error"] == "no way there"
+        assert told["services"][0]["name"] == "web"
+        sessions.cluster_error = ""
+        await feed.survey()
+        texts = [event["text"] for event in (await feed.look()).events if event["of"] == "cluster"]
+        assert texts == ["answers again", "no way there"]
+
+    asyncio.run(inside())
