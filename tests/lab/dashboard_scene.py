@@ -20,8 +20,8 @@ import api_client
 from dnslib import DNSRecord
 
 from ktnet.cluster.manifests import build_labels, build_micro_time
-from ktnet.cluster.record import ANNOTATION, Record, build_record_text
 from ktnet.lab.harness import KTNET, Lab
+from ktnet.wire.record import ANNOTATION, Record, build_record_text
 
 TIMEOUT_S = 30.0
 TOMCAT = "/apis/apps/v1/namespaces/demo/deployments/tomcat"

@@ -29,4 +29,4 @@ def test_the_newest_come_first_and_the_oldest_are_forgotten() -> None:
 def test_octets_that_are_no_text_are_escaped() -> None:
     recent = RecentQueries()
     recent.add((b"a.b\x00\xff", b"x"), 1, Zone.OUTSIDE, 0, False, 0.0)
-    assert recent.describe(1)[0]["name"].startswith(r"a\.b\000\255.x")
+    assert recent.describe(1)[0]["name"].startswith(r"a\046b\000\255.x")
