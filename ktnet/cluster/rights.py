@@ -93,6 +93,18 @@ _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
     "exchange": (_EVENTS, _LEFTOVERS),
     "mesh": (
         Optional(_rights("statefulsets", "get"), "StatefulSets can't be meshed"),
+        Optional(
+            (
+                *_rights("serviceaccounts", "create"),
+                *_rights("roles", "create"),
+                *_rights("rolebindings", "create"),
+            ),
+            "should all laptops crash, the router can't put the Service back by itself",
+        ),
+        Optional(
+            _rights("poddisruptionbudgets", "create"),
+            "a node that is drained may take both pods of a router at once",
+        ),
         _EVENTS,
         _LEFTOVERS,
     ),

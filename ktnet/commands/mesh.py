@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 @click.option(
     "--mode",
     type=click.Choice(["auto", "manual"]),
-    default="manual",
+    default="auto",
     show_default=True,
-    help="manual: the routing rules are yours; they are printed, ready to apply. auto: a router "
-    "stands in front of the Service, which all who mesh it share.",
+    help="auto: a router stands in front of the Service, which all who mesh it share. manual: a "
+    "marked pod beside the others; the routing rules are yours, and printed ready to apply.",
 )
 @click.option(
     "--on-disconnect",
@@ -70,10 +70,10 @@ def mesh(
     detach: bool,
     progress: Progress,
 ) -> None:
-    """Stand beside the workload NAME with a version of one's own, which is a process here.
+    """Have only one's own requests to NAME come here: those that bear a mark.
 
-    A shadow with its pods' labels and the mark comes up; nothing else in the cluster changes. With
-    rules of a service mesh, only marked requests come here; without, a random share of all.
+    NAME is a workload, or a Service. Requests with the header `version: MARK` come to LOCAL here,
+    all others go where they went; several users can share one NAME, with a mark each.
 
     \b
       ktnet mesh tomcat --expose 8080 --version-mark alice

@@ -1,4 +1,4 @@
-"""`ktnet mesh`: a version of one's own beside the stable one, and nothing else changed."""
+"""`ktnet mesh --mode manual`: a version of one's own beside the stable one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lab() -> Iterator[Lab]:
 @contextmanager
 def open_mesh(lab: Lab, *options: str) -> Iterator[Client]:
     process = subprocess.Popen(
-        lab.exec(*KTNET, "mesh", "tomcat", "-n", "demo", *options),
+        lab.exec(*KTNET, "mesh", "tomcat", "-n", "demo", "--mode", "manual", *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

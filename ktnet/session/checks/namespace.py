@@ -10,7 +10,13 @@ from ktnet.cluster.holding import find_holder
 from ktnet.cluster.leftovers import list_leftovers
 from ktnet.cluster.manifests import build_job
 from ktnet.cluster.review import list_missing
-from ktnet.cluster.rights import Command, describe_rights, list_optional, list_required
+from ktnet.cluster.rights import (
+    Command,
+    describe_rights,
+    list_for_router,
+    list_optional,
+    list_required,
+)
 from ktnet.errors import Forbidden, KtnetError, NotFound, ShadowFailed
 from ktnet.link.keys import new_client_key
 from ktnet.session.checks.result import Check, fail, ok, skip, warn
@@ -35,7 +41,11 @@ async def check_namespace(
 
 
 async def _check_required(cluster: Cluster, command: Command, shadow: ShadowOptions) -> Check:
-    needed = list_required(command, port_forward=shadow.via == "port-forward")
+    needed = (
+        list_for_router()  # what `ktnet mesh` does where nothing else is said
+        if command == "mesh"
+        else list_required(command, port_forward=shadow.via == "port-forward")
+    )
     missing = await list_missing(cluster.api, cluster.namespace, needed)
     if missing:
         return fail(

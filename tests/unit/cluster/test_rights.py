@@ -22,6 +22,7 @@ from ktnet.cluster.rights import (
     describe_rights,
     find_missing,
     list_for_exchange,
+    list_for_router,
     list_optional,
     list_required,
 )
@@ -284,3 +285,9 @@ def test_words_for_people():
         describe_rights(rights, "demo")
         == "get pods in namespace demo, list nodes in the whole cluster"
     )
+
+
+def test_the_role_of_mesh_is_written_down():
+    text = (Path(__file__).parents[3] / "docs" / "mesh.md").read_text()
+    (block, *_) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert yaml.safe_load(block)["rules"] == build_rules(list_for_router())
