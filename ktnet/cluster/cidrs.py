@@ -10,10 +10,19 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+)
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
@@ -31,13 +40,16 @@ _GUESS_PREFIX = 24
 """What is taken around a pod address where nothing better is known: the block that a node has by
 default (kube-controller-manager's --node-cidr-mask-size)."""
 
+_GUESS_PREFIX6 = 64
+"""The same for IPv6 (--node-cidr-mask-size-ipv6)."""
+
 _SAMPLE = 500
 """Pods that are looked at: enough to see which networks their addresses come from."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRanges:
-    """The IPv4 networks of a cluster."""
+    """The networks of a cluster: of Services and pods the IPv4 ones, and `ipv6` of both."""
 
     services: tuple[IPv4Network, ...]
     pods: tuple[IPv4Network, ...]
@@ -45,23 +57,30 @@ class ClusterRanges:
     """Where each of them was learnt."""
     warnings: tuple[str, ...]
     """What could not be learnt, and what that means for the user."""
+    ipv6: tuple[IPv6Network, ...] = ()
 
 
-async def find_cluster_ranges(api: Api, namespace: str) -> ClusterRanges:
+async def find_cluster_ranges(api: Api, namespace: str, *, pod_ips: bool = True) -> ClusterRanges:
     """The cluster's ranges, as well as our rights allow; `namespace` is where we have most.
 
-    Raises only ClusterUnreachable.
+    Without `pod_ips` nobody asks for those of pods. Raises only ClusterUnreachable.
     """
-    of_services, of_pods = _Notes([], []), _Notes([], [])
+    of_services, of_pods = _Notes([], [], []), _Notes([], [], [])
     async with open_tasks() as tasks:
         services = tasks.create_task(_find_service_ranges(api, namespace, of_services))
-        pods = tasks.create_task(_find_pod_ranges(api, namespace, of_pods))
+        finding_pods = _find_pod_ranges(api, namespace, of_pods) if pod_ips else _find_none()
+        pods = tasks.create_task(finding_pods)
         found = await services, await pods
     return ClusterRanges(
         *found,
+        ipv6=tuple(sorted({*of_services.ipv6, *of_pods.ipv6})),
         evidence=(*of_services.evidence, *of_pods.evidence),
         warnings=(*of_services.warnings, *of_pods.warnings),
     )
+
+
+async def _find_none() -> tuple[IPv4Network, ...]:
+    return ()
 
 
 async def api_server_addresses(api: Api) -> tuple[IPv4Address, ...]:
@@ -69,25 +88,42 @@ async def api_server_addresses(api: Api) -> tuple[IPv4Address, ...]:
 
     Raises ClusterUnreachable where its name does not resolve.
     """
-    url = urlsplit(api.target.access.proxy or api.target.server)
-    host = url.hostname or ""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, url.port or 443, family=socket.AF_INET, type=socket.SOCK_STREAM
-        )
+        return tuple(map(IPv4Address, await _resolve(api, socket.AF_INET)))
     except OSError as error:
+        host = _way_there(api).hostname or ""
         if _is_ipv6(host):
             return ()
         raise ClusterUnreachable(
             f"the API server's name {host} does not resolve: {error}"
         ) from error
-    return tuple(sorted({IPv4Address(address[0]) for *_, address in found}))
+
+
+async def api_server_addresses6(api: Api) -> tuple[IPv6Address, ...]:
+    """The same for IPv6, which the API server need not have."""
+    try:
+        return tuple(map(IPv6Address, await _resolve(api, socket.AF_INET6)))
+    except (OSError, ValueError):
+        return ()
+
+
+async def _resolve(api: Api, family: socket.AddressFamily) -> list[str]:
+    url = _way_there(api)
+    found = await asyncio.get_running_loop().getaddrinfo(
+        url.hostname or "", url.port or 443, family=family, type=socket.SOCK_STREAM
+    )
+    return sorted({str(address[0]) for *_, address in found})
+
+
+def _way_there(api: Api) -> SplitResult:
+    return urlsplit(api.target.access.proxy or api.target.server)
 
 
 @dataclass(frozen=True, slots=True)
 class _Notes:
     evidence: list[str]
     warnings: list[str]
+    ipv6: list[IPv6Network]
 
 
 async def _find_service_ranges(api: Api, namespace: str, notes: _Notes) -> tuple[IPv4Network, ...]:
@@ -96,10 +132,13 @@ async def _find_service_ranges(api: Api, namespace: str, notes: _Notes) -> tuple
     except (Forbidden, NotFound):  # NotFound: before Kubernetes 1.33 (or 1.31, where enabled)
         listing = {"items": []}
     texts = [cidr for item in listing["items"] for cidr in _dig_list(item, "spec", "cidrs")]
+    notes.ipv6.extend(_take6(texts))
     if found := _take(texts):
         notes.evidence.append(f"Services {_join(found)}: ServiceCIDR objects")
         return found
-    if found := _take(parse_valid_ranges(await _provoke_refusal(api, namespace))):
+    texts = parse_valid_ranges(await _provoke_refusal(api, namespace))
+    notes.ipv6.extend(_take6(texts))
+    if found := _take(texts):
         notes.evidence.append(f"Services {_join(found)}: named by the API server in a refusal")
         return found
     notes.warnings.append(
@@ -149,9 +188,12 @@ async def _find_pod_ranges(api: Api, namespace: str, notes: _Notes) -> tuple[IPv
     except Forbidden:
         may_see_nodes = False
     found = _take(texts)
+    notes.ipv6.extend(_take6(texts))
     if found:
         notes.evidence.append(f"pods {_join(found)}: podCIDRs of the nodes")
-    guessed = guess_networks(await _list_pod_addresses(api, namespace), found)
+    addresses = await _list_pod_addresses(api, namespace)
+    guessed = guess_networks(addresses, found)
+    notes.ipv6.extend(guess_networks6(addresses, notes.ipv6))
     if guessed:
         notes.evidence.append(f"pods {_join(guessed)}: around addresses of pods")
     if not found:
@@ -171,10 +213,17 @@ async def _list_pod_addresses(api: Api, namespace: str) -> list[str]:
         except Forbidden:
             continue
     return [
-        str(_dig(pod, "status", "podIP") or "")
+        address
         for pod in pods
         if not _dig(pod, "spec", "hostNetwork")
+        for address in _addresses_of(pod)
     ]
+
+
+def _addresses_of(pod: Json) -> list[str]:
+    """One a family."""
+    several = [_dig(each, "ip") for each in _dig_list(pod, "status", "podIPs")]
+    return [str(text) for text in several or [_dig(pod, "status", "podIP")] if text]
 
 
 def guess_networks(
@@ -190,6 +239,20 @@ def guess_networks(
     return _collapse(IPv4Network((address, _GUESS_PREFIX), strict=False) for address in outside)
 
 
+def guess_networks6(
+    addresses: Iterable[str], known: Iterable[IPv6Network]
+) -> tuple[IPv6Network, ...]:
+    """The same for IPv6."""
+    known = tuple(known)
+    found = set()
+    for text in addresses:
+        with suppress(ValueError):
+            address = IPv6Address(text)
+            if not any(address in network for network in known):
+                found.add(IPv6Network((address, _GUESS_PREFIX6), strict=False))
+    return tuple(sorted(found))
+
+
 def _dig(obj: Any, *keys: str) -> Any:
     """What is there, or None: for objects that may have any shape."""
     for key in keys:
@@ -203,7 +266,7 @@ def _dig_list(obj: Any, *keys: str) -> list[Any]:
 
 
 def _take(texts: Iterable[Any]) -> tuple[IPv4Network, ...]:
-    """The IPv4 networks among these; IPv6 is not captured."""
+    """The IPv4 networks among these."""
     networks = []
     for text in texts:
         try:
@@ -215,6 +278,15 @@ def _take(texts: Iterable[Any]) -> tuple[IPv4Network, ...]:
         if isinstance(network, IPv4Network) and network.prefixlen >= 8:
             networks.append(network)
     return _collapse(networks)
+
+
+def _take6(texts: Iterable[Any]) -> tuple[IPv6Network, ...]:
+    """The IPv6 networks among these."""
+    networks = []
+    for text in texts:
+        with suppress(ValueError):
+            networks.append(IPv6Network(str(text), strict=False))
+    return tuple(collapse_addresses(networks))
 
 
 def _collapse(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:

@@ -133,6 +133,11 @@ _CAPTURE: tuple[Decorator, ...] = (
         "--exclude", type=CIDR, multiple=True, help="Never capture this network; may be repeated."
     ),
     click.option(
+        "--no-pod-ips",
+        is_flag=True,
+        help="Capture only the addresses of Services (and --include); names of pods resolve.",
+    ),
+    click.option(
         "--cluster-domain",
         type=DOMAIN,
         metavar="DOMAIN",

@@ -75,7 +75,9 @@ class Host:
 
         Raises HostNetworkError, DnsError, Conflict; then neither routes nor resolver are changed.
         """
-        reply, _ = await self._channel.ask(CaptureRequest(plan.routes, plan.resolver))
+        reply, _ = await self._channel.ask(
+            CaptureRequest(plan.routes, plan.resolver, plan.unreachable)
+        )
         _log_notes(reply)
 
     async def release(self) -> None:

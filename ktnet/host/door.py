@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from ktnet.errors import Conflict, KtnetError, LocalProtocolError, RemoteProtocolError
@@ -26,7 +26,7 @@ from ktnet.host.journal import (
     open_journals,
     remove_drafts,
 )
-from ktnet.host.netlink import Netlink
+from ktnet.host.netlink import Netlink, is_ipv6_there
 from ktnet.host.plan import HELD, LinkPlan
 from ktnet.host.resolved import is_resolved_there, revert_resolved, tell_resolved
 from ktnet.host.resolver import (
@@ -40,8 +40,9 @@ from ktnet.host.resolver import (
     take_resolver,
 )
 from ktnet.host.resolver_plan import AnyResolverPlan, ResolvedPlan, ResolverFact
-from ktnet.host.steps import LinkStep, ResolvedStep, ResolverStep, RoutesStep, Step
+from ktnet.host.steps import LinkStep, ResolvedStep, ResolverStep, RoutesStep, Step, UnreachableStep
 from ktnet.host.tun import open_dns_sockets, open_tun
+from ktnet.host.unreachable import check_unreachable
 
 
 class Door:
@@ -75,6 +76,7 @@ class Door:
             addresses=tuple(a for a in self._netlink.addresses() if a.link != unless),
             routes=tuple(r for r in self._netlink.routes() if r.link != unless or not unless),
             resolver=resolver,
+            subnets6=self._netlink.subnets6(),
         )
 
     def changed_resolver(self) -> ResolverFact | None:
@@ -143,7 +145,12 @@ class Door:
             os.close(tun)
             raise
 
-    def capture(self, routes: Iterable[IPv4Network], resolver: AnyResolverPlan | None) -> list[str]:
+    def capture(
+        self,
+        routes: Iterable[IPv4Network],
+        resolver: AnyResolverPlan | None,
+        unreachable: Iterable[IPv6Network] = (),
+    ) -> list[str]:
         """Have exactly these routes, and this resolver; may be said again with others.
 
         Returns notes for the user. Raises HostNetworkError where these routes would cut this
@@ -154,16 +161,18 @@ class Door:
             raise LocalProtocolError("there is no TUN device to capture with")
         if resolver is not None and resolver.nameserver != self._plan.address:
             raise RemoteProtocolError("the nameserver is not the TUN device's own address")
-        wanted = set(routes)
-        if not wanted <= self._captured:
+        wanted, wanted6 = set(routes), set(unreachable)
+        if not (wanted <= self._captured and wanted6 <= self._unreachable):
             facts = self._survey(self._resolver_before(), unless=self._plan.name)
             check_routes(wanted, facts, self._captured)
+            check_unreachable(wanted6 - self._unreachable, facts)
         try:
             notes = self._give_back_resolver(unless=resolver)
             self._change_routes(self._plan.name, wanted)
+            self._change_unreachable(wanted6)
             self._take_resolver(self._plan.name, resolver)
         except BaseException:
-            self._undo(ResolvedStep, ResolverStep, RoutesStep)
+            self._undo(ResolvedStep, ResolverStep, UnreachableStep, RoutesStep)
             raise
         return notes
 
@@ -195,6 +204,22 @@ class Door:
             self._netlink.delete_route(network, self._index)
         self._record(replace(step, networks=_ordered(wanted)))
 
+    @property
+    def _unreachable(self) -> set[IPv6Network]:
+        step = self._steps.get(UnreachableStep)
+        return set(step.networks) if isinstance(step, UnreachableStep) else set()
+
+    def _change_unreachable(self, wanted: set[IPv6Network]) -> None:
+        present = self._unreachable
+        if wanted == present or not is_ipv6_there():
+            return
+        self._record(UnreachableStep(tuple(sorted(present | wanted))))
+        for network in sorted(wanted - present):
+            self._netlink.add_unreachable(network)
+        for network in sorted(present - wanted):
+            self._netlink.delete_unreachable(network)
+        self._record(UnreachableStep(tuple(sorted(wanted))))
+
     def _take_resolver(self, link: str, wanted: AnyResolverPlan | None) -> None:
         if isinstance(wanted, ResolvedPlan):
             self._record(ResolvedStep(link, f"ktnet:{self._journal.name}"))
@@ -218,7 +243,9 @@ class Door:
         Where a step can't be undone the others are undone all the same, and its error is raised;
         the journal stays for the next helper.
         """
-        notes, errors = self._undo(ResolvedStep, ResolverStep, RoutesStep, LinkStep)
+        notes, errors = self._undo(
+            ResolvedStep, ResolverStep, UnreachableStep, RoutesStep, LinkStep
+        )
         if errors:
             raise errors[0]
         self._journal.remove()
@@ -246,6 +273,9 @@ class Door:
             case ResolvedStep(name, alias):
                 if link := self._netlink.find_link(name, alias):
                     revert_resolved(link.index)
+            case UnreachableStep(unreachable):
+                for each in unreachable:
+                    self._netlink.delete_unreachable(each)
             case RoutesStep(name, alias, networks):
                 if link := self._netlink.find_link(name, alias):
                     for network in networks:

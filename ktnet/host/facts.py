@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from ktnet.host.resolver_plan import ResolverFact
 
@@ -32,7 +32,8 @@ class RouteFact:
 @dataclass(frozen=True)
 class HostFacts:
     """What a plan is made from. `mended`: what the helper had to undo of a session that died.
-    `held`: whether another session has this network in its hands."""
+    `held`: whether another session has this network in its hands. `subnets6`: what this machine's
+    IPv6 addresses make directly reachable."""
 
     links: tuple[str, ...]
     addresses: tuple[AddressFact, ...]
@@ -40,3 +41,4 @@ class HostFacts:
     resolver: ResolverFact
     mended: tuple[str, ...] = ()
     held: bool = False
+    subnets6: tuple[IPv6Network, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 from ktnet.errors import RemoteProtocolError
@@ -86,6 +86,16 @@ class Fields:
         if len(set(networks)) != len(networks):
             raise self._wrong(name)
         return networks
+
+    def networks6(self, name: str, max_items: int) -> tuple[IPv6Network, ...]:
+        """A list of IPv6 networks."""
+        items = self._take_list(name, max_items)
+        if not all(type(item) is str and "/" in item for item in items):
+            raise self._wrong(name)
+        try:
+            return tuple(map(IPv6Network, items))
+        except ValueError as error:
+            raise self._wrong(name) from error
 
     def domains(self, name: str, max_items: int) -> tuple[str, ...]:
         """A list of domain names."""

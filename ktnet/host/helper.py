@@ -146,8 +146,8 @@ def _do(door: Door, request: Request, descriptors: list[int]) -> Reply:
             tun, udp, tcp = door.open_link(link)
             descriptors += [tun, udp.detach(), tcp.detach()]
             return Done()
-        case CaptureRequest(routes, resolver):
-            return Done(tuple(door.capture(routes, resolver)))
+        case CaptureRequest(routes, resolver, unreachable):
+            return Done(tuple(door.capture(routes, resolver, unreachable)))
         case ReleaseRequest():
             return Done(tuple(door.release()))
 

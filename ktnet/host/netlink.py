@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,8 @@ ROUTE_METRIC = 7022
 the one that was not ours wins."""
 
 IPV6 = Path("/proc/sys/net/ipv6")
-"""Not there where the kernel has no IPv6."""
 
-_AF_INET = 2
+_AF_INET, _AF_INET6 = 2, 10
 _LOOPBACK = 1
 """Its index, in every network namespace."""
 _TABLE_LOCAL = 255
@@ -40,6 +39,11 @@ _ADDR_GEN_MODE_NONE = 1
 
 _DUMP_TRIES = 5
 """A dump during which the table changed is torn, and says so."""
+
+
+def is_ipv6_there() -> bool:
+    """Whether the kernel has IPv6."""
+    return IPV6.exists()
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,14 @@ class Netlink:
                 facts.append(AddressFact(link, IPv4Address(near), network))
         return tuple(facts)
 
+    def subnets6(self) -> tuple[IPv6Network, ...]:
+        """The networks of all IPv6 addresses."""
+        return tuple(
+            IPv6Network((address, item["prefixlen"]), strict=False)
+            for item in _dump(lambda: self._ipr.get_addr(family=_AF_INET6))
+            if (address := item.get("address")) is not None
+        )
+
     def routes(self) -> tuple[RouteFact, ...]:
         """The IPv4 routes of all tables but the one with the machine's own addresses."""
         names = self._names()
@@ -125,7 +137,7 @@ class Netlink:
         index = link.index
         with _explained(f"{plan.name} can't be set up"):
             self._ipr.link("set", index=index, ifalias=alias, mtu=plan.mtu, txqlen=QUEUE_PACKETS)
-            if IPV6.exists():
+            if is_ipv6_there():
                 self._ipr.link("set", index=index, IFLA_AF_SPEC=_WITHOUT_IPV6)
                 # Containers may have /proc/sys read-only; then the above has to do.
                 with suppress(OSError):
@@ -160,6 +172,16 @@ class Netlink:
         with _explained(f"the route to {network} can't be deleted", unless=errno.ESRCH):
             self._ipr.route("del", **_route(network, index))
 
+    def add_unreachable(self, network: IPv6Network) -> None:
+        """Have the kernel say at once that a network can't be reached."""
+        with _explained(f"the route to {network} can't be made", unless=errno.EEXIST):
+            self._ipr.route("add", **_unreachable(network))
+
+    def delete_unreachable(self, network: IPv6Network) -> None:
+        """Delete our unreachable route; one that is gone is fine."""
+        with _explained(f"the route to {network} can't be deleted", unless=errno.ESRCH):
+            self._ipr.route("del", **_unreachable(network))
+
 
 @contextmanager
 def open_netlink() -> Iterator[Netlink]:
@@ -183,6 +205,16 @@ def _route(network: IPv4Network, index: int) -> dict[str, Any]:
         "proto": ROUTE_PROTOCOL,
         "priority": ROUTE_METRIC,
         "scope": _SCOPE_LINK,
+    }
+
+
+def _unreachable(network: IPv6Network) -> dict[str, Any]:
+    return {
+        "family": _AF_INET6,
+        "dst": str(network),
+        "type": "unreachable",
+        "proto": ROUTE_PROTOCOL,
+        "priority": ROUTE_METRIC,
     }
 
 

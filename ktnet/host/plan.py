@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+)
 
 from ktnet.errors import HostNetworkError, UsageError
 from ktnet.host.checker import (
@@ -26,6 +32,7 @@ from ktnet.host.resolver_plan import (
     build_reverse_zones,
     plan_resolver,
 )
+from ktnet.host.unreachable import plan_unreachable
 
 HELD = "another ktnet session has this machine's network in its hands"
 """For the user, where a second one can't be."""
@@ -53,12 +60,14 @@ class LinkPlan:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """All that shall be on this machine; `warnings` are for the user, one sentence each."""
+    """All that shall be on this machine; `warnings` are for the user, one sentence each.
+    `unreachable` are networks that are told to be so at once."""
 
     link: LinkPlan
     routes: tuple[IPv4Network, ...]
     resolver: AnyResolverPlan | None
     warnings: tuple[str, ...] = ()
+    unreachable: tuple[IPv6Network, ...] = ()
 
 
 def plan_host(
@@ -68,6 +77,8 @@ def plan_host(
     search: Sequence[str] = (),
     *,
     included: Iterable[IPv4Network] = (),
+    ipv6: Iterable[IPv6Network] = (),
+    excluded6: Iterable[IPv6Address] = (),
     routing: Sequence[str] = (),
     mode: DnsMode = "auto",
     mtu: int = MTU,
@@ -79,7 +90,8 @@ def plan_host(
     server's addresses, the shadow's with a direct connection, what the user said); neither are
     this machine's own subnets, gateways and nameservers. `search` stands before the search domains
     that the machine has; `routing` are more domains whose names belong to the cluster, beside the
-    reverse zones of what is captured, for resolvers that are told such.
+    reverse zones of what is captured, for resolvers that are told such. `ipv6` are networks of the
+    cluster that are not carried and become unreachable, but for those with one of `excluded6`.
 
     Raises UsageError for an inclusion of everything, HostNetworkError where nothing is left, where
     `check_routes` refuses it, or where no address for the TUN is free.
@@ -110,6 +122,8 @@ def plan_host(
         )
     check_routes(planned, facts)
     warnings += _explain_overlaps(planned, facts.routes)
+    unreachable, said = plan_unreachable(facts, ipv6, excluded6)
+    warnings += said
     address, peer = _pick_addresses(facts, (*planned, *found, *asked))
     return HostPlan(
         link=LinkPlan(_pick_name(facts.links), address, peer, mtu),
@@ -118,6 +132,7 @@ def plan_host(
             facts.resolver, address, search, (*build_reverse_zones(planned), *routing), mode=mode
         ),
         warnings=tuple(warnings),
+        unreachable=unreachable,
     )
 
 

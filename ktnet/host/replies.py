@@ -32,6 +32,8 @@ MAX_REPLY_BYTES = 160 * 1024
 MAX_FACTS = 500
 """Of links, addresses and routes each, so that all of them fit into MAX_REPLY_BYTES."""
 
+MAX_SUBNETS6 = 200
+
 UNASKED = 0
 """The number of what is said without having been asked."""
 
@@ -138,6 +140,7 @@ def _facts_to_json(facts: HostFacts) -> dict[str, Any]:
         "resolver": _resolver_to_json(facts.resolver),
         "mended": [_printable(note) for note in facts.mended[:MAX_NOTES]],
         "held": facts.held,
+        "subnets6": [str(subnet) for subnet in facts.subnets6[:MAX_SUBNETS6]],
     }
 
 
@@ -160,6 +163,7 @@ def _parse_facts(fields: Fields) -> HostFacts:
         resolver=_parse_resolver_fact(fields.object("resolver")),
         mended=fields.texts("mended", MAX_NOTES, _MAX_TEXT),
         held=fields.flag("held"),
+        subnets6=fields.networks6("subnets6", MAX_SUBNETS6),
     )
 
 

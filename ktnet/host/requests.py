@@ -2,11 +2,11 @@
 
     {"id": 1, "do": "facts"}
     {"id": 2, "do": "open", "link": {"name", "address", "peer", "mtu"}}
-    {"id": 3, "do": "capture", "routes": [...], "resolver": ... or null}
+    {"id": 3, "do": "capture", "routes": [...], "resolver": ... or null, "unreachable": [...]}
     {"id": 4, "do": "release"}
 
-and the resolver is {"nameserver", "search"} for the file, {"nameserver", "search", "routing"} for
-systemd-resolved.
+where "unreachable" is left out if there are none, and the resolver is {"nameserver", "search"} for
+the file, {"nameserver", "search", "routing"} for systemd-resolved.
 
 The helper has root's rights and the client has not, so the bounds are narrow: what a plan can't
 contain, a request can't ask for.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from ktnet.errors import RemoteProtocolError
@@ -30,6 +30,7 @@ from ktnet.host.resolver_plan import (
     ResolvedPlan,
     ResolverPlan,
 )
+from ktnet.host.unreachable import MAX_UNREACHABLE
 
 MAX_REQUEST_BYTES = 128 * 1024
 """A capture of MAX_ROUTES networks and MAX_DOMAINS of the longest domains has less than 80 KiB."""
@@ -56,10 +57,11 @@ class OpenRequest:
 
 @dataclass(frozen=True)
 class CaptureRequest:
-    """Have exactly these routes into the TUN, and names resolved so."""
+    """Have exactly these routes into the TUN, names resolved so, and these networks unreachable."""
 
     routes: tuple[IPv4Network, ...]
     resolver: AnyResolverPlan | None
+    unreachable: tuple[IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,14 @@ def build_request(number: int, request: Request) -> bytes:
             fields = {"do": "facts"}
         case OpenRequest(link):
             fields = {"do": "open", "link": _link_to_json(link)}
-        case CaptureRequest(routes, resolver):
+        case CaptureRequest(routes, resolver, unreachable):
             fields = {
                 "do": "capture",
                 "routes": [str(network) for network in routes],
                 "resolver": None if resolver is None else resolver_to_json(resolver),
             }
+            if unreachable:
+                fields["unreachable"] = [str(network) for network in unreachable]
         case ReleaseRequest():
             fields = {"do": "release"}
     return json.dumps({"id": number, **fields}).encode()
@@ -105,6 +109,7 @@ def parse_request(data: bytes) -> tuple[int, Request]:
             None
             if fields.take_null("resolver")
             else _parse_any_resolver(fields.object("resolver")),
+            fields.networks6("unreachable", MAX_UNREACHABLE) if fields.has("unreachable") else (),
         )
     elif wanted == "release":
         request = ReleaseRequest()

@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from ktnet.host.checker import MAX_ROUTES
 from ktnet.host.fields import Fields, parse_object
 from ktnet.host.requests import LINK_NAME, MAX_LINK_NAME, parse_resolver, resolver_to_json
 from ktnet.host.resolver_plan import ResolverPlan
+from ktnet.host.unreachable import MAX_UNREACHABLE
 
 VERSION = 1
 MAX_RECORD_BYTES = 256 * 1024
@@ -40,6 +41,13 @@ class RoutesStep:
     name: str
     alias: str
     networks: tuple[IPv4Network, ...]
+
+
+@dataclass(frozen=True)
+class UnreachableStep:
+    """`networks` have unreachable routes. They are no device's, but ours by protocol and metric."""
+
+    networks: tuple[IPv6Network, ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def backup_of(path: Path) -> Path:
     return path.with_name(path.name + ".before-ktnet")
 
 
-Step = LinkStep | RoutesStep | ResolverStep | ResolvedStep
+Step = LinkStep | RoutesStep | UnreachableStep | ResolverStep | ResolvedStep
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,8 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         case RoutesStep(name, alias, networks):
             routes = [str(network) for network in networks]
             return {"step": "routes", "name": name, "alias": alias, "networks": routes}
+        case UnreachableStep(unreachable):
+            return {"step": "unreachable", "networks": [str(network) for network in unreachable]}
         case ResolverStep(path, way, ours, plan, former):
             return {
                 "step": "resolver",
@@ -155,7 +165,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
 
 
 def _parse_step(fields: Fields) -> Step:
-    kind = fields.text("step", 10)
+    kind = fields.text("step", 20)
     step: Step
     if kind == "link":
         step = LinkStep(fields.text("name", MAX_LINK_NAME, LINK_NAME), fields.text("alias", 100))
@@ -169,6 +179,8 @@ def _parse_step(fields: Fields) -> Step:
             fields.text("alias", 100),
             fields.networks("networks", 2 * MAX_ROUTES),
         )
+    elif kind == "unreachable":
+        step = UnreachableStep(fields.networks6("networks", 2 * MAX_UNREACHABLE))
     elif kind == "resolver":
         step = ResolverStep(
             path=Path(fields.text("path", _MAX_PATH, r"/[^\x00]*")),

@@ -18,4 +18,5 @@ def survey_host() -> HostFacts:
             addresses=netlink.addresses(),
             routes=netlink.routes(),
             resolver=survey_resolver(),
+            subnets6=netlink.subnets6(),
         )

@@ -17,7 +17,12 @@ from typing import Any
 
 from ktnet.capture.engine import Capture, open_capture
 from ktnet.capture.probe import PROBE_PORT, probe
-from ktnet.cluster.cidrs import ClusterRanges, api_server_addresses, find_cluster_ranges
+from ktnet.cluster.cidrs import (
+    ClusterRanges,
+    api_server_addresses,
+    api_server_addresses6,
+    find_cluster_ranges,
+)
 from ktnet.cluster.services import ServiceIndex, open_service_index
 from ktnet.cluster.session import RunningPod
 from ktnet.dns.proxy import Proxy, open_proxy
@@ -88,6 +93,7 @@ class Session:
             **self.tunnel.describe(),
             "link": self.plan.link.name,
             "routes": [str(network) for network in self.plan.routes],
+            "unreachable": [str(network) for network in self.plan.unreachable],
             "flows": asdict(self.capture.counters),
             **self.names.describe(),
             "dns": asdict(self.proxy.counters),
@@ -131,7 +137,9 @@ async def open_session(
         )
         # Inside what they use: they have to be over before the connections to it are closed.
         tasks = await parts.enter_async_context(open_tasks())
-        finding_ranges = tasks.create_task(find_cluster_ranges(cluster.api, cluster.namespace))
+        finding_ranges = tasks.create_task(
+            find_cluster_ranges(cluster.api, cluster.namespace, pod_ips=not options.no_pod_ips)
+        )
         report.step("cluster", cluster.describe())
 
         spec = build_spec(options.shadow, cluster.namespace)
@@ -220,4 +228,6 @@ async def build_plan(
         routing=build_routing(options, namespace, services.namespaces),
         mode=options.dns_mode,
         included=options.include,
+        ipv6=ranges.ipv6,
+        excluded6=await api_server_addresses6(tunnel.cluster.api),
     )

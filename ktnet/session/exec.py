@@ -84,7 +84,9 @@ async def open_exec_session(
             open_service_index(cluster.api, cluster.namespace)
         )
         tasks = await parts.enter_async_context(open_tasks())
-        finding_ranges = tasks.create_task(find_cluster_ranges(cluster.api, cluster.namespace))
+        finding_ranges = tasks.create_task(
+            find_cluster_ranges(cluster.api, cluster.namespace, pod_ips=not options.no_pod_ips)
+        )
         report.step("cluster", cluster.describe())
         spec = build_spec(options.shadow, cluster.namespace)
         tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))

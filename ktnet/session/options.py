@@ -45,6 +45,8 @@ class ConnectOptions:
     shadow: ShadowOptions
     include: tuple[IPv4Network, ...] = ()
     exclude: tuple[IPv4Network, ...] = ()
+    no_pod_ips: bool = False
+    """Capture the addresses of Services only."""
     cluster_domain: str = "cluster.local"
     dns_include: tuple[str, ...] = ()
     dns_exclude: tuple[str, ...] = ()

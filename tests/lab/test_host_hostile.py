@@ -79,6 +79,7 @@ def hostile_client() -> None:
         opened = host_state()
         refuse_routes(ours, opened)
         refuse_names(ours, opened)
+        refuse_ipv6(ours, opened)
         refuse_in_pieces(ours)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -132,6 +133,29 @@ def refuse_names(ours: socket.socket, opened: dict[str, Any]) -> None:
     ]:
         said = capture(ours, ["10.96.0.0/16"], good | bad)
         assert type(said) is RemoteProtocolError, bad
+    assert differences(opened, host_state()) == []
+
+
+def refuse_ipv6(ours: socket.socket, opened: dict[str, Any]) -> None:
+    run("ip", "-6", "address", "add", "fd01::5/64", "dev", "lan", "nodad")
+    try:
+        for network in [
+            "::/0",
+            "2000::/3",
+            "::1/128",
+            "::ffff:0:0/96",
+            "fe80::/64",
+            "ff02::/16",
+            "fd01::/64",
+            "fd01::5/128",
+            "fd01::/48",
+            "fd02::1/64",
+        ]:
+            request = {"id": 3, "do": "capture", "routes": [], "resolver": None}
+            said = answer(ours, json.dumps(request | {"unreachable": [network]}).encode())[1]
+            assert isinstance(said, HostNetworkError | RemoteProtocolError), network
+    finally:
+        run("ip", "-6", "address", "delete", "fd01::5/64", "dev", "lan")
     assert differences(opened, host_state()) == []
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from ktnet.host.steps import (
     Record,
     ResolverStep,
     RoutesStep,
+    UnreachableStep,
     build_record,
     parse_record,
 )
@@ -43,6 +44,7 @@ REQUESTS = [
     OpenRequest(LINK),
     CaptureRequest(ROUTES, RESOLVER),
     CaptureRequest((), None),
+    CaptureRequest(ROUTES, None, (IPv6Network("fd00:10:96::/112"),)),
     ReleaseRequest(),
 ]
 FACTS = HostFacts(
@@ -63,6 +65,7 @@ RECORD = Record(
     (
         LinkStep("ktnet0", "ktnet:1-2"),
         RoutesStep("ktnet0", "ktnet:1-2", ROUTES),
+        UnreachableStep((IPv6Network("fd00:10:96::/112"),)),
         ResolverStep(Path("/etc/resolv.conf"), "rewrite", b"ours", RESOLVER, FORMER),
     ),
 )

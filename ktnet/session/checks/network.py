@@ -34,6 +34,7 @@ async def check_network(cluster: Cluster, options: ConnectOptions) -> AsyncItera
             (*ranges.services, *ranges.pods),
             [*options.exclude, *excluded],
             included=options.include,
+            ipv6=ranges.ipv6,
         )
     except KtnetError as error:
         yield fail("routes", error)
