@@ -11,6 +11,9 @@ from pathlib import Path
 
 from ktnet.host.journal import DIRECTORY
 
+_PF_EXITING = 4
+"""Of the flags in linux/sched.h: it is in exit(2), whatever brought it there."""
+
 
 def find_leftovers(directory: Path = DIRECTORY) -> tuple[Path, ...]:
     """Journals of this pid namespace whose helper has ended; none where that can't be seen."""
@@ -22,7 +25,8 @@ def find_leftovers(directory: Path = DIRECTORY) -> tuple[Path, ...]:
 
 
 def _is_alive(name: str) -> bool:
-    """Whether there is a process of this pid and start time (field 22 of proc_pid_stat(5))."""
+    """Whether there is a process of this pid and start time (proc_pid_stat(5), field 22) that isn't
+    about to end (field 9)."""
     pid, _, start = name.partition("-")
     try:
         status = Path("/proc", pid, "stat").read_text(encoding="latin-1")
@@ -31,4 +35,5 @@ def _is_alive(name: str) -> bool:
     except OSError:
         return os.path.exists(f"/proc/{pid}")  # noqa: PTH110
     fields = status.rpartition(")")[2].split()
-    return fields[19] == start and fields[0] != "Z"
+    # One that was killed has closed its sockets, by which others hear of it, before it is a zombie.
+    return fields[19] == start and fields[0] != "Z" and not int(fields[6]) & _PF_EXITING

@@ -5,8 +5,8 @@
     {"id": 3, "do": "capture", "routes": [...], "resolver": ... or null, "unreachable": [...]}
     {"id": 4, "do": "release"}
 
-where "unreachable" is left out if there are none, and the resolver is {"nameserver", "search"} for
-the file, {"nameserver", "search", "routing"} for systemd-resolved.
+and the resolver is {"nameserver", "search"} for the file, {"nameserver", "search", "routing"} for
+systemd-resolved.
 
 The helper has root's rights and the client has not, so the bounds are narrow: what a plan can't
 contain, a request can't ask for.
@@ -85,9 +85,8 @@ def build_request(number: int, request: Request) -> bytes:
                 "do": "capture",
                 "routes": [str(network) for network in routes],
                 "resolver": None if resolver is None else resolver_to_json(resolver),
+                "unreachable": [str(network) for network in unreachable],
             }
-            if unreachable:
-                fields["unreachable"] = [str(network) for network in unreachable]
         case ReleaseRequest():
             fields = {"do": "release"}
     return json.dumps({"id": number, **fields}).encode()
@@ -109,7 +108,7 @@ def parse_request(data: bytes) -> tuple[int, Request]:
             None
             if fields.take_null("resolver")
             else _parse_any_resolver(fields.object("resolver")),
-            fields.networks6("unreachable", MAX_UNREACHABLE) if fields.has("unreachable") else (),
+            fields.networks6("unreachable", MAX_UNREACHABLE),
         )
     elif wanted == "release":
         request = ReleaseRequest()

@@ -222,9 +222,14 @@ def test_requests_out_of_order() -> None:
 
 def out_of_order() -> None:
     before = host_state()
-    stolen = b'{"id":1,"do":"capture","routes":[],"resolver":{"nameserver":"10.6.6.6","search":[]}}'
+    stolen = (
+        b'{"id":1,"do":"capture","routes":[],"unreachable":[],'
+        b'"resolver":{"nameserver":"10.6.6.6","search":[]}}'
+    )
     with helper() as ours:
-        _, error = answer(ours, b'{"id":1,"do":"capture","routes":[],"resolver":null}')
+        _, error = answer(
+            ours, b'{"id":1,"do":"capture","routes":[],"resolver":null,"unreachable":[]}'
+        )
         assert "there is no TUN device" in str(error)
         plan = LinkPlan("ktnet0", IPv4Address("198.19.0.1"), IPv4Address("198.19.0.2"))
         open_request = build_request(2, OpenRequest(plan))

@@ -55,8 +55,14 @@ def open_link(ours: socket.socket, name: str, *own: str) -> Reply | list[int]:
     return KtnetError(f"{fields['kind']}: {fields['message']}")
 
 
-def capture(ours: socket.socket, routes: list[str], resolver: dict[str, Any] | None) -> Reply:
+def capture(
+    ours: socket.socket,
+    routes: list[str],
+    resolver: dict[str, Any] | None,
+    unreachable: tuple[str, ...] = (),
+) -> Reply:
     request = {"id": 3, "do": "capture", "routes": routes, "resolver": resolver}
+    request["unreachable"] = unreachable
     return answer(ours, json.dumps(request).encode())[1]
 
 
@@ -151,8 +157,7 @@ def refuse_ipv6(ours: socket.socket, opened: dict[str, Any]) -> None:
             "fd01::/48",
             "fd02::1/64",
         ]:
-            request = {"id": 3, "do": "capture", "routes": [], "resolver": None}
-            said = answer(ours, json.dumps(request | {"unreachable": [network]}).encode())[1]
+            said = capture(ours, [], None, (network,))
             assert isinstance(said, HostNetworkError | RemoteProtocolError), network
     finally:
         run("ip", "-6", "address", "delete", "fd01::5/64", "dev", "lan")
