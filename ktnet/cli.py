@@ -110,7 +110,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         # A second one, while Python ends, has nothing left to interrupt.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(Interrupted.exit_code)
     except (KtnetError, BaseExceptionGroup) as raised:
         known = known_error(raised)

@@ -7,7 +7,6 @@ do, and gets one back. Nobody but the same user and root is heard.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -49,6 +48,11 @@ Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 _CREDENTIALS = struct.Struct("3i")
 """pid, uid, gid of struct ucred (unix(7), SO_PEERCRED)."""
+
+
+IS_POSSIBLE = hasattr(socket, "SO_PEERCRED")
+"""Whether the kernel says who asks, as Linux does. Elsewhere nobody is answered, and no session is
+listed."""
 
 
 # --- where the sockets are ---
@@ -93,6 +97,8 @@ def runtime_directory() -> Path:
 @contextmanager
 def _locked(registry: Path) -> Iterator[None]:
     """Keep others from adding and removing sockets meanwhile."""
+    import fcntl  # noqa: PLC0415  not everywhere, and where it isn't nobody gets here
+
     descriptor = os.open(registry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -236,7 +242,7 @@ def list_sessions() -> list[dict[str, Any]]:
 
     A session that doesn't answer is listed with the state "not answering".
     """
-    if not runtime_directory().exists():
+    if not IS_POSSIBLE or not runtime_directory().exists():
         return []
     paths = [path for path in open_registry().glob("*.sock") if path.stem.isdecimal()]
     sessions = [session for path in paths if (session := _ask_status(path)) is not None]

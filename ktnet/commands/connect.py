@@ -86,15 +86,17 @@ def connect(
     is reachable from this machine; then all of it is undone.
     """
     from ktnet.commands.foreground import run_in_foreground
-    from ktnet.host.privileges import step_down
 
     identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     if mode == "proxy":
         # What the other mode is made of is Linux's alone, and isn't even imported here.
         from ktnet.session.proxy import open_proxy_session
 
-        if said := step_down():
-            progress.note(said)
+        if hasattr(os, "geteuid"):
+            from ktnet.host.privileges import step_down
+
+            if said := step_down():
+                progress.note(said)
         offered = open_proxy_session(
             build_proxy_options(cluster, shadow, listen, proxy_user), progress
         )
@@ -102,6 +104,7 @@ def connect(
         return
 
     from ktnet.host.channel import start_helper
+    from ktnet.host.privileges import step_down
     from ktnet.session.connect import open_session
 
     options = ConnectOptions(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ktnet.commands.detach import run_detached
+from ktnet import control
 from ktnet.commands.progress import Progress
-from ktnet.control import open_control
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
 from ktnet.session.live import LiveRequest, parse_live_request
 from ktnet.tasks import open_tasks
 
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDING_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Running(Protocol):
@@ -57,6 +59,10 @@ def run_in_foreground(
         asyncio.run(_Foreground(command, identity, progress, on_ready).run(opening))
 
     if detach:
+        if not hasattr(os, "fork"):
+            raise UsageError("this system has no fork, which --detach needs")
+        from ktnet.commands.detach import run_detached  # not on every system
+
         run_detached(run)
     else:
         run(None)
@@ -83,13 +89,18 @@ class _Foreground:
         self._opening = asyncio.current_task()
         with _ending_signals(asyncio.get_running_loop(), self._end):
             try:
-                handlers = {"dns": self._explain_name, "live": self._tell_live}
-                async with open_control(self._describe, self._end, handlers):
+                async with self._open_control():
                     await self._keep(opening)
             except asyncio.CancelledError:
                 if self._ending.is_set():
                     raise Interrupted("interrupted before it was ready; all is undone") from None
                 raise
+
+    def _open_control(self) -> AbstractAsyncContextManager[None]:
+        if not control.IS_POSSIBLE:
+            return nullcontext()
+        handlers = {"dns": self._explain_name, "live": self._tell_live}
+        return control.open_control(self._describe, self._end, handlers)
 
     async def _keep(self, opening: AbstractAsyncContextManager[Running]) -> None:
         async with opening as session:
@@ -152,9 +163,7 @@ def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) ->
     Not by `loop.add_signal_handler`: as the loop closes it brings the defaults back, and a second
     Ctrl-C would then kill a process that had undone everything and was about to say so.
     """
-    numbers = list(ENDING_SIGNALS)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup(1)
-        numbers.remove(signal.SIGHUP)
+    numbers = [each for each in ENDING_SIGNALS if not _is_by_nohup(each)]
     for number in numbers:
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
     try:
@@ -162,6 +171,11 @@ def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) ->
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _is_by_nohup(number: signal.Signals) -> bool:
+    """nohup(1) has SIGHUP ignored."""
+    return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
 
 
 def build_time(moment: datetime) -> str:

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from connect_client import CONNECT, HOST_STATE, OBJECTS, Client, differences, open_client
@@ -106,4 +108,28 @@ def test_detached_it_stays_until_it_is_ended(lab: Lab) -> None:
     found = curl(lab, "--socks5-hostname", "127.0.0.1:1080", "-o", "/dev/null", URL)
     assert found.returncode == 0, found.stderr
     lab.run(*KTNET, "disconnect")
+    assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
+
+
+def test_without_what_only_linux_and_posix_have(lab: Lab) -> None:
+    """Through the whole path, with a Python that has no more than what is everywhere."""
+    before = lab.census()
+    program = (sys.executable, str(Path(__file__).with_name("elsewhere.py")))
+    options = ("-n", "demo", "--idle", "5", "--mode", "proxy", "--listen", "1080")
+    line = lab.exec(*program, "connect", *options)
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        client = Client(child)
+        client.wait_for("ready")
+        found = curl(lab, "--socks5-hostname", "127.0.0.1:1080", "-o", "/dev/null", URL)
+        assert found.returncode == 0, found.stderr
+        assert "no session" in lab.run(*KTNET, "status", "--local")
+        assert client.end() == (0, "")
+    done = subprocess.run(
+        lab.exec(*program, "connect", *options, "--detach"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--detach" in done.stderr
     assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []

@@ -65,6 +65,8 @@ def show_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) ->
     OpenSSL takes names of files only. What it gets is a file that has no name but its
     descriptor's and no place but this process's memory (memfd_create(2)).
     """
+    if not hasattr(os, "memfd_create"):
+        raise ValueError("this system has no place for a client's key but a file: use a token")
     try:
         with _memory_file(certificate) as certificate_path, _memory_file(key) as key_path:
             # Without a password given, OpenSSL would ask for one at the terminal.
