@@ -10,6 +10,8 @@ import click
 _name = click.option("--name", default="default", show_default=True, help="Which lab.")
 _seconds = click.option("--seconds", type=float, required=True, help="For how long.")
 
+_pod = click.option("--pod", help="This pod, NAMESPACE/NAME; all shadows otherwise.")
+
 
 @click.group()
 def fault() -> None:
@@ -65,6 +67,45 @@ def on_request(name: str, **arguments: Any) -> None:
     refuse: it is answered by an error.
     """
     _happen(name, "on-request", **arguments)
+
+
+@fault.command()
+@_name
+@_pod
+def delete_shadow(name: str, pod: str | None) -> None:
+    """Delete the shadows' pods, or one pod, with their grace."""
+    click.echo("\n".join(_happen(name, "delete-shadow", pod=pod)["deleted"]))
+
+
+@fault.command()
+@_name
+@_pod
+def evict(name: str, pod: str | None) -> None:
+    """Evict the shadows' pods, or one pod, where PodDisruptionBudgets allow it."""
+    _say_evicted(_happen(name, "evict", pod=pod))
+
+
+@fault.command()
+@_name
+@click.option("--node", help="Only this node.")
+def drain(name: str, node: str | None) -> None:
+    """Cordon the nodes, and evict all pods that run on them."""
+    _say_evicted(_happen(name, "drain", node=node))
+
+
+@fault.command()
+@_name
+@click.option("--node", help="Only this node.")
+def uncordon(name: str, node: str | None) -> None:
+    """Have the nodes take pods again."""
+    click.echo("\n".join(_happen(name, "uncordon", node=node)["nodes"]))
+
+
+def _say_evicted(answer: dict[str, Any]) -> None:
+    for pod in answer["evicted"]:
+        click.echo(f"{pod} evicted")
+    for pod, why in answer["refused"].items():
+        click.echo(f"{pod} stays: {why}")
 
 
 @fault.command()

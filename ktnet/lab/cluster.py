@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ktnet.lab import objects, topology
 from ktnet.lab.api.store import Store
 from ktnet.lab.controllers.deployment import DeploymentController
+from ktnet.lab.controllers.disruption import DisruptionController
 from ktnet.lab.controllers.endpoints import EndpointsController
 from ktnet.lab.controllers.garbage import GarbageCollector
 from ktnet.lab.controllers.job import JobController
@@ -36,6 +37,7 @@ def build_controllers(store: Store, ca_pem: str) -> list[Controller]:
         TtlController(store, utc_now),
         Scheduler(store, utc_now),
         EndpointsController(store, utc_now),
+        DisruptionController(store, utc_now),
         GarbageCollector(store),
     ]
 

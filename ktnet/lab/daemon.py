@@ -37,6 +37,7 @@ from ktnet.lab.control import Handler, open_control
 from ktnet.lab.controllers.kind import format_time
 from ktnet.lab.dns.cluster import ClusterDns, open_cluster_dns
 from ktnet.lab.dns.office import OfficeDns, open_office_dns
+from ktnet.lab.faults.cluster import ClusterFaults
 from ktnet.lab.faults.control import ApiFaults, build_fault_handler
 from ktnet.lab.faults.owners import build_kill
 from ktnet.lab.faults.requests import RequestFaults
@@ -171,7 +172,9 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
             addresses = {number: str(each.address) for number, each in enumerate(machines, 1)}
             faults = ApiFaults(server, addresses)
-            handlers["fault"] = build_fault_handler(faults.list_faults())
+            handlers["fault"] = build_fault_handler(
+                {**faults.list_faults(), **ClusterFaults(store).list_faults()}
+            )
             await inner.enter_async_context(open_control(directory.socket, handlers))
             running = [
                 tasks.create_task(coroutine)

@@ -145,7 +145,11 @@ def _wrong_kind(wanted: str, found: str) -> ApiError:
 
 def parse_delete_options(body: bytes, query: dict[str, str]) -> tuple[DeleteOptions, bool]:
     """The options of a DELETE (its body counts before its query), and whether it is a dry run."""
-    options = parse_json("DeleteOptions", body) if body.strip() else {}
+    return read_delete_options(parse_json("DeleteOptions", body) if body.strip() else {}, query)
+
+
+def read_delete_options(options: Any, query: dict[str, str]) -> tuple[DeleteOptions, bool]:
+    """The same of options that have been parsed; raises ApiError 400."""
     if not isinstance(options, dict):
         raise bad_request("DeleteOptions must be an object")
     preconditions = options.get("preconditions") or {}

@@ -102,6 +102,7 @@ RESOURCES: tuple[Resource, ...] = (
         categories=("all",),
         subresources=(
             Subresource("binding", ("create",), kind="Binding"),
+            Subresource("eviction", ("create",), "Eviction", group="policy", version="v1"),
             Subresource("exec", ("create", "get"), kind="PodExecOptions"),
             Subresource("log", ("get",)),
             Subresource("portforward", ("create", "get"), kind="PodPortForwardOptions"),

@@ -27,6 +27,7 @@ from ktnet.lab.api.errors import (
     not_supported,
     wrong_method,
 )
+from ktnet.lab.api.eviction import evict, parse_eviction
 from ktnet.lab.api.listing import (
     build_list,
     choose_version,
@@ -54,8 +55,8 @@ from ktnet.lab.api.tables.table import build_table
 from ktnet.lab.api.target import Target
 from ktnet.lab.api.watching import Watch, encode_event
 
-PART_PATHS = frozenset({"status", "scale", "finalize", "binding"})
-"""Subresources that are views of the object itself."""
+PART_PATHS = frozenset({"status", "scale", "finalize", "binding", "eviction"})
+"""Subresources that are views of the object itself, or what is done to it."""
 
 
 def encode(document: Obj) -> bytes:
@@ -164,6 +165,8 @@ class Rest:
         dry_run = parse_dry_run(call.query, "CreateOptions")
         if call.subresource == "binding":
             return self._bind(call, dry_run=dry_run)
+        if call.subresource == "eviction":
+            return self._evict(call)
         obj = call.parse_object("CreateOptions")
         created = self._store.create(
             call.plural, call.namespace, obj, dry_run=dry_run, admit=self._admit(call)
@@ -185,6 +188,12 @@ class Rest:
             dry_run=dry_run,
         )
         return respond(_success({}), 201)
+
+    def _evict(self, call: Call) -> web.Response:
+        eviction = parse_json("Eviction", call.body)
+        options, dry_run = parse_eviction(call.name, eviction, call.query)
+        evict(self._store, call.namespace or "", call.name, options, utc_now(), dry_run=dry_run)
+        return respond(_success({"code": 201}), 201)
 
     def _update(self, call: Call) -> web.Response:
         dry_run = parse_dry_run(call.query, "UpdateOptions")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from ktnet.lab.api.labelselector import matches
 from ktnet.lab.api.store import Store
 from ktnet.lab.controllers.action import (
     Action,
@@ -28,7 +29,6 @@ from ktnet.lab.controllers.kind import (
     is_finished_pod,
     is_ready_pod,
     labels_of,
-    matches,
     parse_time,
 )
 from ktnet.lab.controllers.loop import Key

@@ -18,17 +18,19 @@ from ktnet.lab.controllers.kind import (
 )
 from ktnet.lab.controllers.loop import Key
 
+CORDONED, CORDON = "node.kubernetes.io/unschedulable", "NoSchedule"
+"""The taint of a node that is cordoned; a pod may tolerate it."""
+
 
 def plan_scheduling(pod: Obj, nodes: list[Obj], now: datetime) -> list[Action]:
     """Binds a pod to the first node that it may run on, or marks it as unschedulable."""
-    wanted = pod["spec"].get("nodeSelector") or {}
-    fit = [node for node in nodes if wanted.items() <= labels_of(node).items()]
-    if fit:
-        name = fit[0]["metadata"]["name"]
+    against = [find_obstacle(pod, node) for node in nodes]
+    if None in against:
+        name = nodes[against.index(None)]["metadata"]["name"]
         return [build_merge("pods", pod, {"spec": {"nodeName": name}}, subresource="binding")]
+    reasons = ", ".join(sorted(f"{against.count(why)} {why}" for why in {*against} if why))
     message = (
-        f"0/{len(nodes)} nodes are available: {len(nodes)} node(s) didn't match Pod's node "
-        "affinity/selector. no new claims to deallocate, preemption: "
+        f"0/{len(nodes)} nodes are available: {reasons}. no new claims to deallocate, preemption: "
         f"0/{len(nodes)} nodes are available: {len(nodes)} Preemption is not helpful for "
         "scheduling."
     )
@@ -51,6 +53,19 @@ def plan_scheduling(pod: Obj, nodes: list[Obj], now: datetime) -> list[Action]:
     ]
     patch = {"status": {"conditions": [*others, failed]}}
     return [build_merge("pods", pod, patch, subresource="status")]
+
+
+def find_obstacle(pod: Obj, node: Obj) -> str | None:
+    """Why a pod can't run on a node, in the words of the scheduler's plugins."""
+    if node["spec"].get("unschedulable") and not any(
+        each.get("key", CORDONED) == CORDONED and each.get("effect", CORDON) == CORDON
+        for each in pod["spec"].get("tolerations") or []
+    ):
+        return "node(s) were unschedulable"
+    wanted = pod["spec"].get("nodeSelector") or {}
+    if not wanted.items() <= labels_of(node).items():
+        return "node(s) didn't match Pod's node affinity/selector"
+    return None
 
 
 class Scheduler:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
+from ktnet.lab.api.labelselector import matches
 from ktnet.lab.api.store import Store
 from ktnet.lab.controllers.action import (
     Action,
@@ -29,7 +30,6 @@ from ktnet.lab.controllers.kind import (
     is_finished_pod,
     is_ready_pod,
     labels_of,
-    matches,
 )
 from ktnet.lab.controllers.loop import Key
 from ktnet.lab.controllers.refusals import apply_for
