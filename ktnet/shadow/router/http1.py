@@ -13,28 +13,27 @@ a request's end is ever taken for another one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.bodies import Body, open_body
+from ktnet.shadow.router.http1_requests import may_repeat, without_h2c
 from ktnet.shadow.router.http1_upstream import Upstream
 from ktnet.shadow.router.routes import LINGER_S, CallLater, Routes
 from ktnet.stream.joining import Half, join
 from ktnet.wire.flow import Flow, OpenFailure, Opening
 from ktnet.wire.http1 import (
     BadMessage,
-    Framing,
     RequestHead,
     ResponseHead,
     build_closing,
     build_refusal,
-    build_without_upgrade,
     find_head_end,
     parse_request_head,
-    split_list,
 )
 
-REPEATABLE = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE")
-"""May be sent again where a kept connection turns out to have been closed (RFC 9110 9.2.2)."""
+SETTLE_S = 0.05
+"""So soon after its channels a connection's end is known."""
 
 _FAILURES = {
     OpenFailure.REFUSED: "nothing listens there",
@@ -161,7 +160,7 @@ class Http1Connection:
             if end is None:
                 self._scanned = len(self._buffer)
                 return
-            head = _without_h2c(parse_request_head(bytes(self._buffer[:end])))
+            head = without_h2c(parse_request_head(bytes(self._buffer[:end])))
             body = open_body(head)
         except BadMessage as error:
             self._refuse(error.status, error.reason)
@@ -295,30 +294,48 @@ class Http1Connection:
             if is_origin and not (self._over or exchange or self._upstreams or self._buffer):
                 self._end()
             return
-        if exchange.answered or not upstream.reused or not _may_repeat(exchange):
-            if exchange.answered or reset:
-                self._abort()
-            else:
-                self._exchange = None
-                self._end()
+        if exchange.answered or not may_repeat(exchange.head):
+            self._give_up(exchange, reset=reset)
+        elif upstream.reused:
+            # Closed while the request was on its way there: the server has not seen it.
+            self._repeat(exchange, upstream.destination)
+        elif upstream.destination is self._routes.origin:
+            self._give_up(exchange, reset=reset)
+        else:
+            # Was it the laptop's process, or has the laptop gone?
+            self._call_later(SETTLE_S, partial(self._settle, exchange, upstream, reset=reset))
+
+    def _settle(self, exchange: _Exchange, upstream: Upstream, *, reset: bool) -> None:
+        if self._over or self._exchange is not exchange or exchange.upstream is not upstream:
             return
-        # It was closed while the request was on its way there: the server has not seen it.
-        exchange.upstream = self._find_upstream(upstream.destination)
+        now = self._routes.choose(exchange.head.fields)
+        if now is upstream.destination:
+            self._give_up(exchange, reset=reset)
+        else:
+            self._repeat(exchange, now)
+
+    def _repeat(self, exchange: _Exchange, destination: Destination) -> None:
+        exchange.upstream = self._find_upstream(destination)
         exchange.upstream.begin(exchange.head)
+
+    def _give_up(self, exchange: _Exchange, *, reset: bool) -> None:
+        if exchange.answered or reset:
+            self._abort()
+        else:
+            self._exchange = None
+            self._end()
 
     def ask_elsewhere(self, upstream: Upstream) -> None:
         """The destination has fallen silent before it has answered anything."""
         exchange = self._exchange
         if exchange is None or exchange.upstream is not upstream or exchange.answered:
             return
-        if not _may_repeat(exchange):
+        if self._over or not may_repeat(exchange.head):
             return
         self.forget_upstream(upstream)
         upstream.drop()
-        if not self._over:
-            self._client.resume_reading()
-        exchange.upstream = self._find_upstream(self._routes.choose(exchange.head.fields))
-        exchange.upstream.begin(exchange.head)
+        self._client.resume_reading()
+        self._repeat(exchange, self._routes.choose(exchange.head.fields))
 
     def forget_upstream(self, upstream: Upstream) -> None:
         """It serves no more requests."""
@@ -371,19 +388,3 @@ class Http1Connection:
                 upstream.leave(self._call_later)
         self._upstreams.clear()
         self._exchange = None
-
-
-def _may_repeat(exchange: _Exchange) -> bool:
-    head = exchange.head
-    return head.method in REPEATABLE and not head.length and head.framing is not Framing.CHUNKED
-
-
-def _without_h2c(head: RequestHead) -> RequestHead:
-    """An upgrade to HTTP/2 would take all later requests where this one goes; nobody needs it
-    (RFC 9113 section 3.1), and a server may ignore it, so it isn't asked for."""
-    wanted = {
-        option for name, value in head.fields if name == b"upgrade" for option in split_list(value)
-    }
-    if b"h2c" not in wanted:
-        return head
-    return parse_request_head(build_without_upgrade(head.raw))
