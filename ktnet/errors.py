@@ -73,6 +73,10 @@ class HostNetworkError(KtnetError):
     exit_code = 8
 
 
+class CaptureRefused(HostNetworkError):
+    """These routes would take from this machine what is its own; nothing was changed."""
+
+
 class DnsError(KtnetError):
     """The DNS proxy or the host's resolver could not be set up, or an upstream failed."""
 

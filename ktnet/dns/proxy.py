@@ -14,7 +14,7 @@ from ktnet.dns.counters import Counters
 from ktnet.dns.explain import Explanation, explain
 from ktnet.dns.messages import Answer, Query, build_rejection, fit_answer, parse_query
 from ktnet.dns.policy import Policy
-from ktnet.dns.resolver import AskCluster, Lookup, Resolver
+from ktnet.dns.resolver import AskCluster, Lookup, Reach, Resolver
 from ktnet.dns.upstream import DNS_PORT, Upstreams
 from ktnet.errors import RemoteProtocolError
 
@@ -80,6 +80,10 @@ class Proxy:
         None for as long as the cluster says.
         """
         self._resolver.most_cluster_ttl_s = most_s
+
+    def reach_first(self, reach: Reach | None) -> None:
+        """Tell this of the addresses in the cluster's answers, each before it is given."""
+        self._resolver.reach = reach
 
     def flush(self) -> None:
         """Forget all answers: those who gave them may not be the ones to ask any more."""

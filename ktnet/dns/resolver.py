@@ -9,8 +9,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from time import monotonic
 
+from ktnet.dns.addresses import list_cluster_addresses
 from ktnet.dns.cache import Cache
 from ktnet.dns.counters import Counters
 from ktnet.dns.edns import build_shared_opt
@@ -45,6 +47,9 @@ log = logging.getLogger(__name__)
 AskCluster = Callable[[bytes], Awaitable[bytes]]
 """Has the cluster's resolver answer one DNS message; the answer is complete, never truncated.
 Raises KtnetError or TimeoutError."""
+
+Reach = Callable[[tuple[IPv4Address, ...]], Awaitable[None]]
+"""Has a way made to addresses that names of the cluster stand for, before anybody hears of them."""
 
 CLUSTER_TIME_S = 2.0
 """For an answer of the cluster. The way there is milliseconds long, so after this the tunnel or
@@ -83,6 +88,7 @@ class Resolver:
         self.most_cluster_ttl_s: int | None = None
         """What others may remember of the cluster's answers: all that these say, or for so long,
         and what is not there not at all."""
+        self.reach: Reach | None = None
         self._ask_cluster = ask_cluster
         self._upstreams = upstreams
         self._cache = Cache()
@@ -203,6 +209,8 @@ class Resolver:
                 answer = await self._ask_past_denial(asked, decision.service) or answer
         if decision.ask != query.name:
             answer = parse_answer(build_restored_answer(answer, query, decision.ask), query)
+        if self.reach is not None:
+            await self.reach(list_cluster_addresses(answer, self.policy))
         return answer
 
     async def _ask_for(self, query: Query) -> Answer:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
-from ktnet.errors import HostNetworkError
+from ktnet.errors import CaptureRefused, HostNetworkError
 from ktnet.host.facts import HostFacts
 
 MAX_ROUTES = 512
@@ -42,13 +42,13 @@ def check_routes(
     facts: HostFacts,
     standing: Collection[IPv4Network] = (),
 ) -> None:
-    """Raises HostNetworkError unless `routes` leave this machine its own network.
+    """Raises CaptureRefused unless `routes` leave this machine its own network.
 
     Those of `standing` are in force already and are not asked about again: a machine may have come
     to another LAN since. `facts` are without what is ours.
     """
     if len(routes) > MAX_ROUTES:
-        raise HostNetworkError(
+        raise CaptureRefused(
             f"capturing this would take {len(routes)} routes, more than {MAX_ROUTES}",
             hint="exclude fewer, wider networks",
         )
@@ -136,8 +136,8 @@ class Ranges:
         return count
 
 
-def _refusal(what: str) -> HostNetworkError:
-    return HostNetworkError(
+def _refusal(what: str) -> CaptureRefused:
+    return CaptureRefused(
         f"this would capture {what}",
         hint="see what --include names, or name with --exclude what must stay",
     )

@@ -153,9 +153,9 @@ class Door:
     ) -> list[str]:
         """Have exactly these routes, and this resolver; may be said again with others.
 
-        Returns notes for the user. Raises HostNetworkError where these routes would cut this
-        machine off, and changes nothing then; else HostNetworkError, DnsError, Conflict: routes and
-        resolver are as they were before any capture.
+        Returns notes for the user. Raises CaptureRefused where these routes would take from this
+        machine what is its own, and changes nothing then; else HostNetworkError, DnsError or
+        Conflict: routes and resolver are as they were before any capture.
         """
         if self._plan is None:
             raise LocalProtocolError("there is no TUN device to capture with")

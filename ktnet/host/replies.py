@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ktnet.errors import (
+    CaptureRefused,
     Conflict,
     DnsError,
     HostNetworkError,
@@ -50,6 +51,7 @@ _KINDS: tuple[Literal["file", "symlink", "bind-mount", "missing"], ...] = (
 _ERRORS: dict[str, type[KtnetError]] = {
     kind.__name__: kind
     for kind in (
+        CaptureRefused,
         Conflict,
         DnsError,
         HostNetworkError,

@@ -32,6 +32,7 @@ from ktnet.host.client import Host, open_host
 from ktnet.host.facts import HostFacts
 from ktnet.host.linkwatch import run_link_watch
 from ktnet.host.plan import HELD, HostPlan, plan_host
+from ktnet.session.additions import Additions
 from ktnet.session.cluster import open_cluster
 from ktnet.session.live import LiveRequest
 from ktnet.session.names import (
@@ -61,6 +62,7 @@ class Session:
     capture: Capture
     proxy: Proxy
     names: Names
+    additions: Additions
     plan_anew: Callable[[], Awaitable[HostPlan]]
 
     @property
@@ -79,6 +81,7 @@ class Session:
             tasks.create_task(run_link_watch(self.plan.link.name), name="watch the link")
             tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
             tasks.create_task(self.names.run(), name="names")
+            tasks.create_task(self.additions.run(), name="additions")
             await self.tunnel.watch()
 
     def describe_end(self) -> str:
@@ -93,6 +96,7 @@ class Session:
             **self.tunnel.describe(),
             "link": self.plan.link.name,
             "routes": [str(network) for network in self.plan.routes],
+            "added": [str(network) for network in self.names.added],
             "unreachable": [str(network) for network in self.plan.unreachable],
             "flows": asdict(self.capture.counters),
             **self.names.describe(),
@@ -167,8 +171,11 @@ async def open_session(
         parts.push_async_callback(host.release)
         await names.apply()
         report.step("capture", f"{', '.join(map(str, plan.routes))} into {plan.link.name}")
+        additions = Additions(names, await never_captured(options, tunnel), report)
+        if not options.no_pod_ips:
+            proxy.reach_first(additions.reach)
         session = Session(
-            *(host, tunnel, capture, proxy, names),
+            *(host, tunnel, capture, proxy, names, additions),
             lambda: build_plan(options, tunnel, services, ranges, facts),
         )
         tunnel.keeper.on_return.append(names.flush)
@@ -205,6 +212,19 @@ async def enter_capture(
     return capture, proxy
 
 
+async def never_captured(
+    options: ConnectOptions, tunnel: Tunnel
+) -> list[IPv4Network | IPv4Address]:
+    """What the tunnel needs outside of itself, and what the user has excluded."""
+    excluded: list[IPv4Network | IPv4Address] = [
+        *options.exclude,
+        *await api_server_addresses(tunnel.cluster.api),
+    ]
+    if tunnel.shadow.spec.via == "direct":
+        excluded.append(IPv4Address(tunnel.shadow.pod.ip))
+    return excluded
+
+
 async def build_plan(
     options: ConnectOptions,
     tunnel: Tunnel,
@@ -213,17 +233,11 @@ async def build_plan(
     facts: HostFacts,
 ) -> HostPlan:
     """What of this host's network shall change. The tunnel's own path is never captured."""
-    excluded: list[IPv4Network | IPv4Address] = [
-        *options.exclude,
-        *await api_server_addresses(tunnel.cluster.api),
-    ]
-    if tunnel.shadow.spec.via == "direct":
-        excluded.append(IPv4Address(tunnel.shadow.pod.ip))
     namespace = tunnel.cluster.namespace
     return plan_host(
         facts,
         (*ranges.services, *ranges.pods),
-        excluded,
+        await never_captured(options, tunnel),
         build_search(options, namespace),
         routing=build_routing(options, namespace, services.namespaces),
         mode=options.dns_mode,

@@ -17,6 +17,7 @@ from typing import Any
 from ktnet.cluster.services import ServiceIndex
 from ktnet.dns.policy import Policy, build_policy
 from ktnet.dns.proxy import Proxy
+from ktnet.errors import CaptureRefused
 from ktnet.host.client import Host
 from ktnet.host.plan import HostPlan
 from ktnet.host.resolver_plan import (
@@ -55,6 +56,8 @@ class Names:
         fact: ResolverFact,
     ) -> None:
         self.plan = plan
+        self.added: tuple[IPv4Network, ...] = ()
+        """Captured beside what was planned."""
         self._options = options
         self._namespace = namespace
         self._host = host
@@ -77,9 +80,24 @@ class Names:
     async def use_routes(self, routes: tuple[IPv4Network, ...]) -> None:
         """Capture other networks from now on. Raises what `apply` does."""
         async with self._changing:
-            self.plan = replace(self.plan, routes=routes)
-            self._proxy.policy = decide_names(self._options, self._services, self._fact, self.plan)
-            await self._change()
+            await self._use_routes((*routes, *self.added))
+
+    async def add_routes(self, routes: tuple[IPv4Network, ...]) -> None:
+        """Capture these too, also when others are planned. Raises what `apply` does, and
+        CaptureRefused: then nothing has changed."""
+        async with self._changing:
+            plan = self.plan
+            try:
+                await self._use_routes((*plan.routes, *routes))
+            except CaptureRefused:
+                await self._use_routes(plan.routes)
+                raise
+            self.added += routes
+
+    async def _use_routes(self, routes: tuple[IPv4Network, ...]) -> None:
+        self.plan = replace(self.plan, routes=tuple(dict.fromkeys(routes)))
+        self._proxy.policy = decide_names(self._options, self._services, self._fact, self.plan)
+        await self._change()
 
     def flush(self) -> None:
         """Forget what was answered: who answers may be another one, or answer again."""

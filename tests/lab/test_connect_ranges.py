@@ -3,12 +3,15 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from api_client import ask
-from name_scene import SLICES, make_service
+from connect_client import open_ready_client, read_session
+from name_scene import SLICES, make_service, pid_of_node
 
 from ktnet.lab.harness import Lab, open_connection, open_lab
 
@@ -16,6 +19,7 @@ pytestmark = pytest.mark.lab
 
 SERVICES6 = "fd00:10:96::/112"
 ADDRESS6 = "fd00:10:96::80"
+OUTSIDER = "172.31.99.7"
 ATTEMPT_S = 3.0
 """What the kernel waits for a neighbour that is not there: three times a second."""
 
@@ -82,11 +86,59 @@ def test_ipv6_of_the_cluster_falls_back_at_once(lab: Lab) -> None:
     assert routes6(lab) == ""
 
 
+@contextmanager
+def open_outsider(lab: Lab) -> Iterator[None]:
+    """A server that pods reach at an address of no range that the cluster names."""
+    node = ("nsenter", f"--net=/proc/{pid_of_node(lab)}/ns/net")
+    subprocess.run([*node, "ip", "address", "add", f"{OUTSIDER}/32", "dev", "lo"], check=True)
+    program = (
+        "import socket; server = socket.create_server(('', 8080))\n"
+        "print(flush=True)\n"
+        "while True: server.accept()[0].sendall(b'outsider')"
+    ).replace("''", repr(OUTSIDER))
+    server = subprocess.Popen([*node, sys.executable, "-c", program], stdout=subprocess.PIPE)
+    with server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline()
+            yield
+        finally:
+            server.kill()
+
+
+def read_greeting(name: str) -> bytes:
+    with socket.create_connection((name, 8080), 10.0) as sock:
+        return sock.recv(100)
+
+
+def test_addresses_outside_of_all_ranges_are_found_by_name(lab: Lab) -> None:
+    make_service(lab, "outside", addresses=[OUTSIDER, "192.168.64.10", "93.184.216.34"])
+    with open_outsider(lab), open_ready_client(lab) as client:
+        before = routes4(lab)
+        assert OUTSIDER not in before
+        found = set(lab.call(find_families, "outside.demo"))
+        assert found == {OUTSIDER, "192.168.64.10", "93.184.216.34"}
+        assert routes4(lab) == sorted([*before, OUTSIDER])
+        assert lab.call(read_greeting, OUTSIDER) == b"outsider"
+        assert read_session(lab)["added"] == [f"{OUTSIDER}/32"]
+        code, err = client.end()
+    assert code == 0, err
+    said = "".join(client.lines) + err
+    assert f"{OUTSIDER} captured too: the cluster's DNS named it" in said
+    assert "192.168.64.10 is named by the cluster's DNS, not captured" in said
+    assert "93.184" not in said
+    assert routes4(lab) == []
+
+
+def routes4(lab: Lab) -> list[str]:
+    lines = lab.run("ip", "route", "show", "proto", "107").splitlines()
+    return sorted(line.split()[0] for line in lines)
+
+
 def test_without_pod_addresses(lab: Lab) -> None:
     where = lab.census()["tomcat"]
     with open_connection(lab, "--no-pod-ips"):
-        routed = lab.run("ip", "route", "show", "proto", "107").split("\n")
-        assert [line.split()[0] for line in routed if line] == ["10.96.0.0/16"]
+        assert routes4(lab) == ["10.96.0.0/16"]
         assert where["podName"] in lab.visit(f"http://{where['clusterIP']}/")["body"]
         assert lab.call(find_families, "db-1.db.demo")
         done = subprocess.run(
