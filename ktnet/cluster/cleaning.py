@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ktnet.cluster.holding import SILENCE_S, Holding, parse_holding
+from ktnet.cluster.manifests import HOLDER_ANNOTATION
 from ktnet.cluster.workload import Subject
 from ktnet.wire.record import Record
 
@@ -20,8 +21,9 @@ Json = dict[str, Any]
 
 SESSION_LABEL = "ktnet.dev/session"
 
-START_S = 120.0
-"""A session makes its Job first and its Lease then; for so long, a Job may be without one."""
+START_S = 30.0
+"""A session makes its Job first and its Lease next: for as long as a request may take
+(`ktnet.cluster.api`), a Job may be without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def find_leftovers(
     for session in sorted({*by_lease, *jobs_of, *taken_of}):
         lease = by_lease.get(session)
         own_jobs, own_taken = jobs_of.get(session, []), taken_of.get(session, [])
-        holder = _find_holder(lease, own_taken)
+        holder = _find_holder(lease, own_taken, own_jobs)
         holding = parse_holding(lease, now) if lease is not None else _without_lease(own_jobs, now)
         is_mine = holder == me
         if not (is_mine or all_users):
@@ -110,6 +112,12 @@ def _list_ages_s(jobs: Iterable[Json], now: datetime) -> Iterator[float]:
             yield max(0.0, (now - created) / timedelta(seconds=1))
 
 
-def _find_holder(lease: Json | None, taken: Iterable[Taken]) -> str:
+def _find_holder(lease: Json | None, taken: Iterable[Taken], jobs: Iterable[Json]) -> str:
     spec: Mapping[str, Any] = (lease or {}).get("spec") or {}
-    return str(spec.get("holderIdentity") or next((each.record.holder for each in taken), ""))
+    notes = [job["metadata"].get("annotations") or {} for job in jobs]
+    told = [
+        spec.get("holderIdentity"),
+        *(each.record.holder for each in taken),
+        *(each.get(HOLDER_ANNOTATION) for each in notes),
+    ]
+    return str(next(filter(None, told), ""))

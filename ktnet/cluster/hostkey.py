@@ -12,10 +12,13 @@ from ktnet.cluster.api import Api
 from ktnet.cluster.manifests import CONTAINER
 from ktnet.cluster.verdict import RunningPod, judge_pod
 from ktnet.errors import NotFound, ShadowFailed
-from ktnet.wire.shadow import find_host_key
+from ktnet.wire.shadow import find_arming, find_host_key
 
 _LOG_LINES = 2000
 """The shadow repeats its key every 1,000 lines, and the kubelet serves the newest file only."""
+
+_ARMING_TIMEOUT_S = 20.0
+"""It tries for 10 s, as the rights that it was given may come late (`ktnet.shadow.restoring`)."""
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.03, 0.5
 
@@ -55,6 +58,19 @@ async def read_host_key(
         raise ShadowFailed("the shadow pod was deleted while it started") from error
     except ShadowFailed as error:
         raise ShadowFailed(error.message, hint=_last_words_hint(last_words)) from error
+
+
+async def read_arming(api: Api, namespace: str, pod: str) -> bool:
+    """Whether this shadow can put back by itself what is taken; one that doesn't say can't."""
+    delay_s = _FIRST_DELAY_S
+    try:
+        async with asyncio.timeout(_ARMING_TIMEOUT_S):
+            while (verdict := find_arming(await _read_log(api, namespace, pod))) is None:
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+            return verdict
+    except TimeoutError:
+        return False
 
 
 async def _read_log(api: Api, namespace: str, pod: str) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from ktnet.cluster.account import build_account_mount, build_account_volume
+from ktnet.cluster.restoring import Restoring, build_restoring_arguments
 from ktnet.cluster.rights import Command
 from ktnet.cluster.sideload.bundle import (
     PARTS,
@@ -106,6 +108,12 @@ class ShadowSpec:
     """Of the pods in whose place it stands: Services find it by them. They come before all."""
     hostname: str = ""
     subdomain: str = ""
+    holder: str = ""
+    """user@host, on the Job: it is there before the Lease."""
+    restoring: Restoring | None = None
+
+
+HOLDER_ANNOTATION = "ktnet.dev/holder"
 
 
 def build_labels(session: str, command: str = "connect") -> dict[str, str]:
@@ -142,7 +150,7 @@ def build_job(
             "name": name or session,
             "namespace": spec.namespace,
             "labels": {**dict(spec.labels), **build_labels(session, spec.command)},
-            "annotations": dict(spec.annotations),
+            "annotations": dict(spec.annotations) | _build_holder(spec),
         },
         "spec": {
             # No podFailurePolicy: with one, a lost pod is replaced only after its full end.
@@ -152,6 +160,10 @@ def build_job(
             "template": build_pod_template(session, spec),
         },
     }
+
+
+def _build_holder(spec: ShadowSpec) -> dict[str, str]:
+    return {HOLDER_ANNOTATION: spec.holder} if spec.holder else {}
 
 
 def build_pod_template(session: str, spec: ShadowSpec) -> Json:
@@ -184,6 +196,10 @@ def build_pod_template(session: str, spec: ShadowSpec) -> Json:
         pod["imagePullSecrets"] = [{"name": secret} for secret in spec.image_pull_secrets]
     if spec.service_account:
         pod["serviceAccountName"] = spec.service_account
+    if spec.restoring is not None:
+        pod["serviceAccountName"] = session
+        pod["volumes"] = [build_account_volume()]
+        pod["containers"][0]["volumeMounts"] = [build_account_mount()]
     if spec.node_selector:
         pod["nodeSelector"] = dict(spec.node_selector)
     if spec.sideload is not None and spec.sideload.bundle is not None:
@@ -221,6 +237,11 @@ def _build_container(session: str, spec: ShadowSpec) -> Json:
             "--idle",
             str(spec.idle_s) if spec.idle_s else "never",
             *_build_exposing(session, spec),
+            *(
+                build_restoring_arguments(session, spec.namespace, spec.restoring)
+                if spec.restoring is not None
+                else ()
+            ),
         ],
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -249,6 +270,7 @@ def _build_container(session: str, spec: ShadowSpec) -> Json:
 def _add_sideload(pod: Json, parts: list[str], bundle: Bundle) -> None:
     """Volumes with the parts and for what comes out of them, and the program that does it."""
     pod["volumes"] = [
+        *pod.get("volumes", ()),
         {"name": "parts", "projected": {"sources": [{"configMap": {"name": n}} for n in parts]}},
         {"name": "site", "emptyDir": {"sizeLimit": _SITE_LIMIT}},
     ]
@@ -256,6 +278,7 @@ def _add_sideload(pod: Json, parts: list[str], bundle: Bundle) -> None:
     container["command"] = ["python3", "-I", "-B", "-c", read_bootstrap()]
     container["args"] = [bundle.digest, bundle.soabi, *container["args"]]
     container["volumeMounts"] = [
+        *container.get("volumeMounts", ()),
         {"name": "parts", "mountPath": PARTS, "readOnly": True},
         {"name": "site", "mountPath": SITE},
     ]

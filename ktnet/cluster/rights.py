@@ -88,9 +88,34 @@ _LEFTOVERS = Optional(
     "what sessions of yours that were killed have left is not looked for",
 )
 
+_RESTORING = Optional(
+    (
+        *_rights("jobs", "patch"),
+        *_rights("serviceaccounts", "create", "get", "patch"),
+        *_rights("roles", "create", "get", "patch"),
+        *_rights("rolebindings", "create", "get", "patch"),
+    ),
+    "a laptop that doesn't come back leaves the workload as it is, until `ktnet recover`",
+)
+"""To give the shadow an account of its own, by which it puts back what was taken."""
+
+_UPKEEP = Optional(
+    (
+        *_rights("deployments", "list", "watch"),
+        *_rights("statefulsets", "list", "watch"),
+        *_rights("services", "watch"),
+    ),
+    "what others do to it meanwhile is not seen",
+)
+
+_AUTOSCALERS = Optional(
+    _rights("horizontalpodautoscalers", "list"),
+    "that a HorizontalPodAutoscaler scales the workload is not said",
+)
+
 _OPTIONAL: dict[Command, tuple[Optional, ...]] = {
     "run": (_EVENTS, _LEFTOVERS),
-    "exchange": (_EVENTS, _LEFTOVERS),
+    "exchange": (_RESTORING, _UPKEEP, _AUTOSCALERS, _EVENTS, _LEFTOVERS),
     "mesh": (
         Optional(_rights("statefulsets", "get"), "StatefulSets can't be meshed"),
         Optional(
@@ -162,6 +187,11 @@ def list_for_router() -> tuple[Right, ...]:
         *_rights("pods/log", "get"),
         *_FORWARD,
     )
+
+
+def list_for_restoring() -> tuple[Right, ...]:
+    """What it takes to have the shadow put back by itself what was taken."""
+    return _RESTORING.rights
 
 
 def list_optional(command: Command) -> tuple[Optional, ...]:

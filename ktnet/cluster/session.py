@@ -14,7 +14,8 @@ import secrets
 import string
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from ktnet.cluster.dependents import Dependent, Dependents, build_owner
 from ktnet.cluster.direct import open_direct
 from ktnet.cluster.heartbeat import run_heartbeat
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.hostkey import read_host_key
+from ktnet.cluster.hostkey import read_arming, read_host_key
 from ktnet.cluster.manifests import (
     ShadowSpec,
     build_job,
@@ -36,6 +37,7 @@ from ktnet.cluster.manifests import (
 from ktnet.cluster.podwatch import run_pod_watch
 from ktnet.cluster.portforward import open_forward
 from ktnet.cluster.removal import delete_session
+from ktnet.cluster.restoring import build_restoring_account
 from ktnet.cluster.sideload.bundle import build_part, list_part_names
 from ktnet.cluster.startup import wait_for_pod
 from ktnet.cluster.verdict import RunningPod, find_end, is_job_lost, owner_uid_of, uid_of
@@ -67,6 +69,8 @@ class _Job:
     uid: str = ""
     """Empty while it isn't known whether it was made."""
     is_deleted: bool = False
+    is_suspended: bool = False
+    """Its pod needs what the Job has to own, which is to be made first."""
 
 
 class ShadowSession:
@@ -95,8 +99,22 @@ class ShadowSession:
         await self._create_job()
         await self._settle()
 
-    async def bring_code(self) -> None:
-        """Bring what the pod needs beside its image, and let the Job make it."""
+    async def prepare(self) -> None:
+        """Make what the pod needs beside its image, and let the Job make it."""
+        await self._make_account()
+        await self._bring_code()
+        await self._resume()
+
+    async def _make_account(self) -> None:
+        if self.spec.restoring is None:
+            return
+        labels = build_labels(self.name, self.spec.command)
+        for plural, obj in build_restoring_account(
+            self.name, self.spec.namespace, labels, self.spec.restoring
+        ):
+            await self.dependents.add(Dependent(plural, self.name, partial(deepcopy, obj)))
+
+    async def _bring_code(self) -> None:
         sideload = self.spec.sideload
         if sideload is None or sideload.bundle is None:
             return
@@ -110,13 +128,15 @@ class ShadowSession:
                 part,
             )
             await self.dependents.add(Dependent("configmaps", name, build))
-        await self._api.patch(
-            "jobs",
-            self._jobs[-1].name,
-            {"spec": {"suspend": False}},
-            kind="merge",
-            namespace=self.spec.namespace,
-        )
+
+    async def _resume(self) -> None:
+        job = self._jobs[-1]
+        if job.is_suspended:
+            resumed = {"spec": {"suspend": False}}
+            await self._api.patch(
+                "jobs", job.name, resumed, kind="merge", namespace=self.spec.namespace
+            )
+            job.is_suspended = False
 
     async def start(self, on_progress: Callable[[str], None], timeout_s: float) -> None:
         """Wait until its pod runs and shows its key. Raises ShadowFailed where it can't."""
@@ -141,6 +161,7 @@ class ShadowSession:
             await self._create_job()
             live = []
         await self._settle()
+        await self._resume()
         self._is_in_touch = True
         # Its other pods may have ended, which is no news.
         uids = {uid_of(pod) for pod in live}
@@ -176,6 +197,12 @@ class ShadowSession:
         """
         self.pod, self.host_key = await read_host_key(
             self._api, self.spec.namespace, self.pod, self.spec.timeout_s
+        )
+
+    async def read_arming(self) -> bool:
+        """Whether the shadow says that it can put back by itself what is to be taken."""
+        return self.spec.restoring is not None and await read_arming(
+            self._api, self.spec.namespace, self.pod.name
         )
 
     def connector(self, streams: asyncio.TaskGroup) -> Connector:
@@ -224,9 +251,12 @@ class ShadowSession:
             # Noted before it is made: at the end it has to be deleted, whatever the answer.
             self._jobs.append(_Job(self.name if number == 1 else f"{self.name}-{number}"))
         job = self._jobs[-1]
-        # Only the first one finds nothing of what its pod needs.
-        waits = self.spec.sideload is not None and len(self._jobs) == 1
-        manifest = build_job(self.name, self.spec, job.name, is_suspended=waits)
+        # A pod whose account isn't there is not admitted, and then the Job backs off; what else
+        # its pod needs the first one alone finds missing.
+        job.is_suspended = self.spec.restoring is not None or (
+            self.spec.sideload is not None and len(self._jobs) == 1
+        )
+        manifest = build_job(self.name, self.spec, job.name, is_suspended=job.is_suspended)
         try:
             with _admission():
                 made = await self._api.create("jobs", manifest, namespace=self.spec.namespace)
@@ -284,12 +314,13 @@ async def open_shadow_session(
     ClusterUnreachable, NotFound (the namespace).
     """
     name = spec.session or _new_name(spec.command)
+    spec = replace(spec, holder=find_holder())
     session = ShadowSession(api, spec, name)
     try:
         await session.create()
         with _admission():
             await session.dependents.add(_build_lease(api, spec, name))
-            await session.bring_code()
+            await session.prepare()
         await session.start(on_progress, spec.timeout_s)
         async with open_tasks() as tasks:
             tasks.create_task(run_heartbeat(api, spec.namespace, name), name=f"heartbeat {name}")
@@ -299,10 +330,8 @@ async def open_shadow_session(
 
 
 def _build_lease(api: Api, spec: ShadowSpec, name: str) -> Dependent:
-    holder = find_holder()
-
     def build() -> Json:
-        return build_lease(name, spec.namespace, holder, api.now(), spec.command)
+        return build_lease(name, spec.namespace, spec.holder, api.now(), spec.command)
 
     return Dependent("leases", name, build)
 

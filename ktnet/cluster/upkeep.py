@@ -42,6 +42,26 @@ async def run_upkeep(
             await _repoint(api, namespace, subject, annotation, selector)
 
 
+async def check_held(api: Api, namespace: str, subject: Subject, session: str) -> None:
+    """Raises Conflict where it isn't this session's any more, NotFound where it is gone."""
+    obj = await api.get(subject.plural, subject.name, namespace=namespace)
+    _read_own(obj, subject.title, session)
+
+
+def _read_own(obj: Json, title: str, session: str) -> str:
+    """The annotation's text. Raises Conflict where it isn't this session's."""
+    try:
+        stored = parse_record(obj)
+    except ValueError as error:
+        raise Conflict(f"{title}: {error}") from error
+    if stored is None or stored[1].session != session:
+        raise Conflict(
+            f"somebody else, or the shadow while this machine was away, has put {title} back",
+            hint=f"the annotation {ANNOTATION} was there, and is another or gone",
+        )
+    return stored[0]
+
+
 async def _follow(
     api: Api, namespace: str, subject: Subject, upkeep: _Upkeep, tell: Callable[[str], None]
 ) -> None:
@@ -100,19 +120,11 @@ class _Upkeep:
         title = self._subject.title
         if kind == "DELETED":
             raise NotFound(f"{title} was deleted by somebody else")
-        try:
-            stored = parse_record(obj)
-        except ValueError as error:
-            raise Conflict(f"{title}: {error}") from error
-        if stored is None or stored[1].session != self._session:
-            raise Conflict(
-                f"somebody else has put {title} back",
-                hint=f"the annotation {ANNOTATION} was there, and is another or gone",
-            )
+        text = _read_own(obj, title, self._session)
         if self._selector is not None:
             if obj["spec"].get("selector") != self._selector:
                 self._tell(f"somebody else has reset the selector of {title}; set again")
-                self._reset.put_nowait(stored[0])
+                self._reset.put_nowait(text)
             return
         replicas = int(obj["spec"].get("replicas", 1))
         if replicas and replicas != self._replicas:

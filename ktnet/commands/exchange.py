@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from ktnet.commands.options import cluster_options, progress_options, shadow_options
+from ktnet.commands.options import cluster_options, progress_options, standing_shadow_options
 from ktnet.commands.progress import Progress
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
@@ -14,7 +14,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
 @click.command()
 @click.argument("name")
 @cluster_options
-@shadow_options
+@standing_shadow_options
 @click.option(
     "--expose",
     metavar="[HOST:]LOCAL[:REMOTE][,...]",

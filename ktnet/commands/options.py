@@ -106,15 +106,6 @@ _SHADOW: tuple[Decorator, ...] = (
         help="How to reach the shadow: through the API server, or by its pod address.",
     ),
     click.option(
-        "--idle",
-        "idle_s",
-        metavar="SECONDS",
-        type=click.IntRange(5, 86400),
-        default=60,
-        show_default=True,
-        help="The shadow ends itself after so long without this client.",
-    ),
-    click.option(
         "--timeout",
         "timeout_s",
         metavar="SECONDS",
@@ -124,6 +115,19 @@ _SHADOW: tuple[Decorator, ...] = (
         help="Give up when the shadow doesn't run by then.",
     ),
 )
+
+
+def _build_idle(default_s: int, what: str) -> Decorator:
+    return click.option(
+        "--idle",
+        "idle_s",
+        metavar="SECONDS",
+        type=click.IntRange(5, 86400),
+        default=default_s,
+        show_default=True,
+        help=f"The shadow {what} after so long without this client.",
+    )
+
 
 _CAPTURE: tuple[Decorator, ...] = (
     click.option(
@@ -172,7 +176,15 @@ def cluster_options(command: Command) -> Command:
 
 def shadow_options(command: Command) -> Command:
     """Which shadow, and the way to it: `shadow`, a `ShadowOptions`."""
-    return _pack(command, "shadow", ShadowOptions, _SHADOW)
+    options = (*_SHADOW, _build_idle(60, "ends itself"))
+    return _pack(command, "shadow", ShadowOptions, options)
+
+
+def standing_shadow_options(command: Command) -> Command:
+    """As `shadow_options`, for a shadow that stands in others' place: who is away for a minute
+    may well come back, and then finds all as it was."""
+    options = (*_SHADOW, _build_idle(120, "puts back what was taken, and ends itself,"))
+    return _pack(command, "shadow", ShadowOptions, options)
 
 
 def capture_options(command: Command) -> Command:

@@ -25,12 +25,19 @@ from ktnet.cluster.manifests import (
     build_service,
 )
 from ktnet.cluster.readiness import wait_until_available, wait_until_ready
+from ktnet.cluster.restoring import Restoring
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_for_exchange, list_required
-from ktnet.cluster.upkeep import run_upkeep
+from ktnet.cluster.upkeep import check_held, run_upkeep
 from ktnet.errors import ClusterUnreachable, KtnetError, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
-from ktnet.session.exchange_plan import ExchangePlan, plan_by_scale, plan_by_selector
+from ktnet.session.exchange_plan import (
+    ExchangePlan,
+    describe_abandoned,
+    plan_by_scale,
+    plan_by_selector,
+    plan_restoring,
+)
 from ktnet.session.inbound import Inbound, open_inbound
 from ktnet.session.leftovers import tidy
 from ktnet.session.live import LiveRequest
@@ -106,6 +113,9 @@ class ExchangeSession:
                 holder=find_holder(),
             )
         self._record = await take
+        self._tunnel.keeper.before_revival = partial(
+            check_held, api, namespace, subject, self._session
+        )
         self._report.step("taken", self._describe_taken(self._record))
 
     def _describe_taken(self, record: Record) -> str:
@@ -236,7 +246,10 @@ async def open_exchange_session(
         )
         needed = (*list_required("exchange"), *list_for_exchange(plan.subject.plural))
         await require_rights(cluster.api, cluster.namespace, needed)
-        spec = _build_spec(options, cluster.namespace, plan)
+        restoring = await plan_restoring(
+            cluster, plan.subject, options.mode, options.shadow.service_account, report
+        )
+        spec = _build_spec(options, cluster.namespace, plan, restoring)
         tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
         if options.mode == "selector":
             await _make_origin(tunnel, plan, spec)
@@ -247,6 +260,8 @@ async def open_exchange_session(
         )
         ports = ", ".join(f"{each.port.remote} -> {each.here}" for each in inbound.exposed)
         report.step("ports", ports)
+        if restoring is not None:
+            await _report_restoring(tunnel, plan, options, report)
         session = ExchangeSession(cluster, options, plan, tunnel, inbound, report)
         # Before it is taken: we may never hear the answer.
         parts.push_async_callback(session.end)
@@ -254,7 +269,19 @@ async def open_exchange_session(
         yield session
 
 
-def _build_spec(options: ExchangeOptions, namespace: str, plan: ExchangePlan) -> ShadowSpec:
+async def _report_restoring(
+    tunnel: Tunnel, plan: ExchangePlan, options: ExchangeOptions, report: Report
+) -> None:
+    if await tunnel.shadow.read_arming():
+        report.step("restores", f"by itself, {tunnel.shadow.spec.idle_s} s without this machine")
+        return
+    abandoned = describe_abandoned(plan.subject, options.mode, tunnel.shadow.spec.namespace)
+    report.note(f"the shadow may not patch {plan.subject.title} from where it runs: {abandoned}")
+
+
+def _build_spec(
+    options: ExchangeOptions, namespace: str, plan: ExchangePlan, restoring: Restoring | None
+) -> ShadowSpec:
     return replace(
         build_spec(options.shadow, namespace),
         command="exchange",
@@ -262,8 +289,9 @@ def _build_spec(options: ExchangeOptions, namespace: str, plan: ExchangePlan) ->
         pod_labels=tuple(sorted(plan.pod_labels.items())),
         hostname=plan.hostname,
         subdomain=plan.subdomain,
+        restoring=restoring,
         # It stands in others' place until that is undone.
-        idle_s=0,
+        idle_s=options.shadow.idle_s if restoring is not None else 0,
     )
 
 

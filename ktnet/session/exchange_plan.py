@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ktnet.cluster.account import may_make_account, read_pull_secrets
 from ktnet.cluster.exchange import check_free, check_selectable
 from ktnet.cluster.exposure import (
     ExposedPort,
@@ -15,6 +16,9 @@ from ktnet.cluster.exposure import (
     resolve_exposures,
 )
 from ktnet.cluster.manifests import ShadowPort
+from ktnet.cluster.restoring import Restoring, build_restoring_account
+from ktnet.cluster.review import list_missing
+from ktnet.cluster.rights import list_for_restoring
 from ktnet.cluster.workload import (
     Subject,
     find_autoscaler,
@@ -26,8 +30,12 @@ from ktnet.cluster.workload import (
 from ktnet.errors import Forbidden, NotFound, UsageError
 from ktnet.session.cluster import Cluster
 from ktnet.session.report import Report
+from ktnet.wire.record import Mode
 
 Json = dict[str, Any]
+
+_REHEARSED = "ktnet-exchange-rehearsal"
+"""What the account is called in the dry run."""
 
 
 @dataclass(frozen=True)
@@ -148,3 +156,31 @@ def _list_unexposed(
     """Ports of the pods that Services send requests to, and the user doesn't expose."""
     exposed = {port.remote for port in ports}
     return sorted(set(list_target_ports(services, pod_spec)) - exposed)
+
+
+async def plan_restoring(
+    cluster: Cluster, subject: Subject, mode: Mode, service_account: str, report: Report
+) -> Restoring | None:
+    """That the shadow puts back by itself what is taken; None where it can't, which is said."""
+    api, namespace = cluster.api, cluster.namespace
+    secrets = await read_pull_secrets(api, namespace)
+    names = tuple(str(each.get("name")) for each in secrets if isinstance(each, dict))
+    restoring = Restoring(subject.plural, subject.name, mode, names)
+    if service_account:
+        why = "the shadow has --service-account, which is given no rights"
+    elif await list_missing(api, namespace, list_for_restoring()) or not await may_make_account(
+        api, namespace, build_restoring_account(_REHEARSED, namespace, {}, restoring)
+    ):
+        why = "no right to give the shadow a Role"
+    else:
+        return restoring
+    report.note(f"{why}: {describe_abandoned(subject, mode, namespace)}")
+    return None
+
+
+def describe_abandoned(subject: Subject, mode: Mode, namespace: str) -> str:
+    """What becomes of it when this machine crashes and the shadow may not put it back."""
+    recover = f"`ktnet recover {subject.title} -n {namespace}`"
+    if mode == "scale":
+        return f"should this machine crash, nobody serves {subject.title} until {recover}"
+    return f"should this machine crash, {subject.title} leads through the shadow until {recover}"

@@ -15,7 +15,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ktnet.cluster.session import RunningPod, ShadowSession
-from ktnet.errors import Forbidden, HostKeyMismatch, KtnetError, NotFound, TunnelError
+from ktnet.errors import (
+    ClusterUnreachable,
+    Forbidden,
+    HostKeyMismatch,
+    KtnetError,
+    NotFound,
+    TunnelError,
+)
 from ktnet.link.backoff import Backoff
 from ktnet.link.connection import Link, open_link
 from ktnet.link.keys import ClientKey
@@ -34,6 +41,10 @@ FINAL = (Forbidden, HostKeyMismatch, NotFound)
 read anew before), a namespace that is gone."""
 
 ServeLink = Callable[[Link], Awaitable[None]]
+
+
+async def nothing_to_check() -> None:
+    """What there is to ask before a shadow is sought again, where there is nothing."""
 
 
 async def nothing_to_prepare(_: RunningPod) -> None:
@@ -67,6 +78,9 @@ class Keeper:
         self.state = TunnelState()
         self.before_dial: Callable[[RunningPod], Awaitable[None]] = nothing_to_prepare
         """Called before a pod is dialled again, which may not be the one before."""
+        self.before_revival: Callable[[], Awaitable[None]] = nothing_to_check
+        """Called before the shadow is looked for again: what it raises ends the session, unless
+        the cluster just can't be asked."""
         self.on_return: list[Callable[[], None]] = []
         """Called each time when the tunnel is back: what was learnt may be wrong by now."""
         self._shadow = shadow
@@ -119,6 +133,8 @@ class Keeper:
     async def _come_back(self) -> None:
         while True:
             await asyncio.sleep(self._backoff.next_delay_s(random.random()))  # noqa: S311
+            if not await self._is_wanted():
+                continue
             try:
                 await self._shadow.revive(log.info)
                 await self.before_dial(self._shadow.pod)
@@ -126,11 +142,23 @@ class Keeper:
             except FINAL:
                 raise
             except KtnetError as error:
-                if str(error) != self.state.reason:
-                    log.info("no tunnel yet: %s", error)
-                self.state.reason = str(error)
+                self._note_failure(error)
             else:
                 return
+
+    async def _is_wanted(self) -> bool:
+        """Whether it is worth another attempt; False: it isn't known."""
+        try:
+            await self.before_revival()
+        except ClusterUnreachable as error:
+            self._note_failure(error)
+            return False
+        return True
+
+    def _note_failure(self, error: KtnetError) -> None:
+        if str(error) != self.state.reason:
+            log.info("no tunnel yet: %s", error)
+        self.state.reason = str(error)
 
     async def _attach(self) -> None:
         opened: asyncio.Future[Link] = self._loop.create_future()

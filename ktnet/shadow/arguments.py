@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import asyncssh
 
+from ktnet.wire.record import Mode
 from ktnet.wire.shadow import HEALTH_PORT, SSH_PORT
 
 
@@ -24,6 +25,18 @@ class ExposedPort:
 
 
 @dataclass(frozen=True)
+class Restorable:
+    """What this shadow puts back, should its client not return."""
+
+    plural: str
+    namespace: str
+    name: str
+    mode: Mode
+    session: str
+    """Whose it has to be."""
+
+
+@dataclass(frozen=True)
 class Arguments:
     """What the manifest decides."""
 
@@ -35,6 +48,7 @@ class Arguments:
     exposed: tuple[ExposedPort, ...] = ()
     expose_bind: str = "127.0.0.1"
     health_port: int = HEALTH_PORT
+    restorable: Restorable | None = None
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
@@ -88,6 +102,16 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         metavar="ADDRESS",
         help="where those ports and the health port are (default: %(default)s)",
     )
+    parser.add_argument(
+        "--restore",
+        type=_parse_object,
+        metavar="KIND/NAMESPACE/NAME",
+        help="put this back when nobody has been attached for the idle time",
+    )
+    parser.add_argument("--restore-mode", choices=("scale", "selector"), default="scale")
+    parser.add_argument(
+        "--session", default="", metavar="NAME", help="whose it has to be to be put back"
+    )
     parser.add_argument("--health-port", default=HEALTH_PORT, type=parse_port, metavar="PORT")
     found = parser.parse_args(argv)
     return Arguments(
@@ -98,7 +122,23 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         (*found.expose, *found.passed),
         found.expose_bind,
         found.health_port,
+        _build_restorable(found),
     )
+
+
+def _build_restorable(found: argparse.Namespace) -> Restorable | None:
+    if found.restore is None:
+        return None
+    plural, namespace, name = found.restore
+    return Restorable(plural, namespace, name, found.restore_mode, found.session)
+
+
+def _parse_object(text: str) -> tuple[str, str, str]:
+    plural, _, rest = text.partition("/")
+    namespace, _, name = rest.partition("/")
+    if plural not in ("deployments", "statefulsets", "services") or not namespace or not name:
+        raise argparse.ArgumentTypeError("one of deployments, statefulsets, services")
+    return plural, namespace, name
 
 
 def _parse_passed(text: str) -> ExposedPort:

@@ -21,6 +21,8 @@ class Attendance:
         self._nobody = asyncio.Event()
         self._nobody.set()
         self._somebody = asyncio.Event()
+        self.is_closed = False
+        """Whether nobody may attach: what was taken for them is being put back."""
 
     @property
     def attached(self) -> int:
@@ -39,6 +41,14 @@ class Attendance:
         if self._attached == 0:
             self._somebody.clear()
             self._nobody.set()
+
+    def close(self) -> None:
+        """Nobody may attach from now on."""
+        self.is_closed = True
+
+    def reopen(self) -> None:
+        """They may again."""
+        self.is_closed = False
 
     async def wait_idle(self, idle_s: float) -> None:
         """Return when nobody has been there for `idle_s` seconds on end, the start included."""

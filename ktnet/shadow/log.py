@@ -16,6 +16,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from ktnet.wire.shadow import build_arming_line
+
 LINES_BETWEEN_HOST_KEYS = 1000
 """`pods/log` serves only the newest file of a log that was rotated (at 10 MiB by default), so the
 host key has to be in every one of them."""
@@ -43,6 +45,10 @@ class EventLog:
         """Say the host key again."""
         self._write(self._host_key_line + "\n")
         self._lines_since_host_key = 0
+
+    def arming(self, *, restores: bool) -> None:
+        """Say whether what was taken can be put back from here."""
+        self._write(build_arming_line(restores=restores) + "\n")
 
     def event(self, what: str, **details: object) -> None:
         """One line: the time (UTC), what happened, and key=value for each detail."""

@@ -82,11 +82,11 @@ async def run_shadow(arguments: Arguments, host_key: asyncssh.SSHKey, log: Event
         log.event("listening", address=arguments.bind, port=acceptor.get_port())
         shadow.inbound.start()
         repetition = group.create_task(run_repetition(log))
-        idle = group.create_task(_end_when_idle(shadow, arguments.idle_s, finish))
+        idle = group.create_task(_end_when_idle(shadow, arguments, finish))
         code = await end
         acceptor.close()
         log.event("session over" if code == EXIT_SESSION_OVER else "terminating")
-        if code == EXIT_TERMINATED:
+        if code == EXIT_TERMINATED or arguments.restorable is not None:
             await shadow.inbound.drain(ACCEPT_ON_S, CALLERS_TIMEOUT_S)
         else:
             await shadow.inbound.drain(0, 0)
@@ -96,10 +96,25 @@ async def run_shadow(arguments: Arguments, host_key: asyncssh.SSHKey, log: Event
     return code
 
 
-async def _end_when_idle(shadow: Shadow, idle_s: float, finish: Callable[[int], None]) -> None:
-    if idle_s != math.inf:
-        await shadow.attendance.wait_idle(idle_s)
-        finish(EXIT_SESSION_OVER)
+async def _end_when_idle(
+    shadow: Shadow, arguments: Arguments, finish: Callable[[int], None]
+) -> None:
+    if arguments.restorable is not None:
+        # httptools is 2 MiB and some 10 ms, for those shadows alone that need it.
+        from ktnet.shadow.restoring import open_restorer  # noqa: PLC0415
+
+        restorer = open_restorer(arguments.restorable, shadow.log)
+        restores = restorer is not None and await restorer.arm()
+        shadow.log.arming(restores=restores)
+        if restorer is None or not restores:
+            # It stands in others' place until somebody undoes that.
+            return
+        await restorer.run(shadow.attendance, arguments.idle_s)
+    elif arguments.idle_s != math.inf:
+        await shadow.attendance.wait_idle(arguments.idle_s)
+    else:
+        return
+    finish(EXIT_SESSION_OVER)
 
 
 def _build_exposable(exposed: ExposedPort, tasks: asyncio.TaskGroup) -> Exposable:

@@ -114,6 +114,9 @@ class ShadowServer(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether this is the one who may."""
+        if self._shadow.attendance.is_closed:
+            self._log.event("too late", peer=self._peer[0])
+            return False
         if username == SSH_USER and self._shadow.authorized_key in (None, key):
             return True
         self._log.event("key refused", user=username, key=key.get_fingerprint(), peer=self._peer[0])
@@ -121,6 +124,10 @@ class ShadowServer(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         """The client has shown the key."""
+        if self._shadow.attendance.is_closed:
+            # Since it began to log in. What it comes for is being given back.
+            self._conn.abort()
+            return
         self._attached = True
         self._shadow.admission.unauthenticated -= 1
         self._shadow.attendance.arrive()

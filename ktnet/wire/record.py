@@ -136,6 +136,17 @@ def build_undo(text: str, record: Record) -> list[Json]:
     ]
 
 
+def build_rehearsal(obj: Json, mode: Mode) -> list[Json]:
+    """An undo of nothing: what it may not do, it won't do in earnest either. For dry runs."""
+    path = "/spec/replicas" if mode == "scale" else "/spec/selector"
+    default: Any = 1 if mode == "scale" else {}
+    value = (obj.get("spec") or {}).get(path.rpartition("/")[2], default)
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": obj["metadata"]["uid"]},
+        {"op": "replace", "path": path, "value": value},
+    ]
+
+
 def build_repointing(text: str, selector: dict[str, str]) -> list[Json]:
     """Send a Service's traffic elsewhere once more, while the annotation is still this."""
     return [

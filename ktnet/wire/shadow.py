@@ -32,6 +32,8 @@ PROBE_HOST = "probe.ktnet.invalid"
 """A direct-tcpip target that the shadow answers itself, by echoing: proves the whole path
 (RFC 6761 reserves `.invalid`, so no Service can ever have the name)."""
 
+_ARMING_LINE = re.compile(r"ktnet-restores v1 (?P<verdict>yes|no)(?: .*)?")
+
 _HOST_KEY_LINE = re.compile(
     r"ktnet-hostkey v(?P<version>[0-9]{1,6}) (?P<key>ssh-ed25519 [A-Za-z0-9+/]{68}={0,2})"
 )
@@ -51,6 +53,21 @@ def parse_host_key_line(line: str) -> tuple[int, str] | None:
     if match is None:
         return None
     return int(match["version"]), match["key"]
+
+
+def build_arming_line(*, restores: bool) -> str:
+    """The log line by which a shadow says whether it can put back by itself what was taken."""
+    return f"ktnet-restores v1 {'yes' if restores else 'no'}"
+
+
+def find_arming(log: str) -> bool | None:
+    """What a shadow's log last says of that; None where it says nothing yet."""
+    found = [match["verdict"] for line in log.splitlines() if (match := _match_arming(line))]
+    return found[-1] == "yes" if found else None
+
+
+def _match_arming(line: str) -> re.Match[str] | None:
+    return _ARMING_LINE.fullmatch(line.rstrip("\r\n"))
 
 
 def find_host_key(log: str) -> str | None:

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from api_client import ask
-from connect_client import wait_until
+from connect_client import differences, wait_until
+from inbound_scene import Command, kubectl, open_app, open_command, read_object
 
-from ktnet.lab.harness import Lab, open_lab
+from ktnet.cluster.rights import build_rules, list_for_exchange, list_required
+from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.wire.record import ANNOTATION
 from ktnet.wire.release import VERSION
 from ktnet.wire.shadow import ACCOUNT
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl reads the objects"),
+]
+
+KINDS = (
+    *("deployments", "statefulsets", "services", "jobs", "leases"),
+    *("serviceaccounts", "roles", "rolebindings", "configmaps"),
+)
+OF_EXCHANGE = ("-l", "ktnet.dev/command=exchange")
 
 ASK = """
 import asyncio, json, os
@@ -48,7 +62,7 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with open_lab(f"restore-{os.getpid()}") as lab:
+    with open_lab(f"restore-{os.getpid()}", "--laptops", "2") as lab:
         yield lab
 
 
@@ -90,3 +104,95 @@ def test_an_account_in_a_pod_may_do_what_its_role_gives_and_no_more(lab: Lab) ->
     wait_until(lambda: ask(lab, "GET", pod)["status"]["phase"] in {"Succeeded", "Failed"}, 60)
     name, labels, *refused = json.loads(ask(lab, "GET", f"{pod}/log"))
     assert (name, labels["seen"], refused) == ("tomcat", "yes", [422, 403, 403, 403])
+
+
+# -- a whole exchange -----------------------------------------------------------------------------
+
+
+def read_state(lab: Lab) -> dict[str, Any]:
+    """All that an exchange makes or changes, whole but for what counts changes."""
+    listing = json.loads(kubectl(lab, "get", ",".join(KINDS), "-o", "json"))
+    objects = {f"{obj['kind']} {obj['metadata']['name']}": keep(obj) for obj in listing["items"]}
+    return dict(sorted(objects.items()))
+
+
+def keep(obj: dict[str, Any]) -> dict[str, Any]:
+    counts = {"resourceVersion", "generation", "managedFields"}
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in counts}
+    return {key: value for key, value in obj.items() if key != "status"} | {"metadata": metadata}
+
+
+def left_behind(lab: Lab, before: dict[str, Any]) -> list[str]:
+    after = read_state(lab)
+    names = sorted({*before, *after})
+    return differences(dict.fromkeys(names) | before, dict.fromkeys(names) | after, *names)
+
+
+def annotation_of(lab: Lab, kind: str, name: str) -> str | None:
+    return read_object(lab, kind, name)["metadata"].get("annotations", {}).get(ANNOTATION)
+
+
+def crash(client: Command) -> None:
+    client.process.send_signal(signal.SIGKILL)
+    client.process.wait(10)
+
+
+def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab: Lab) -> None:
+    """Two of them, on two workloads of one namespace, each in a mode; the one that crashes has a
+    shadow whose Job somebody has deleted, the one that sleeps is told when it wakes up."""
+    before = read_state(lab)
+    scaled = ("exchange", "tomcat", "--expose", "8080", "--idle", "5")
+    led = ("exchange", "service/web", "--expose", "8080:80", "--mode", "selector", "--idle", "5")
+    with (
+        open_app(lab, 8080),
+        open_app(lab, 8080, laptop=2),
+        open_command(lab, *scaled) as one,
+        open_command(lab, *led, laptop=2) as two,
+    ):
+        for client in (one, two):
+            client.wait_for("by itself, 5 s without this machine")
+            client.wait_for("ready")
+        assert read_object(lab, "deploy", "tomcat")["spec"]["replicas"] == 0
+        session = json.loads(annotation_of(lab, "deploy", "tomcat") or "")["session"]
+        two.process.send_signal(signal.SIGSTOP)
+        lab.fault("forwards", deed="cut", laptop=2)
+        kubectl(lab, "delete", "job", session)
+        one.wait_for("is back")
+        log = f"job/{session}-2"
+        wait_until(lambda: "ktnet-restores v1 yes" in kubectl(lab, "logs", log), 20)
+        crash(one)
+        wait_until(lambda: annotation_of(lab, "service", "web") is None, 30)
+        two.process.send_signal(signal.SIGCONT)
+        code, err = two.wait()
+        assert (code, "has put service/web back" in err) == (10, True), err
+        wait_until(lambda: annotation_of(lab, "deploy", "tomcat") is None, 30)
+    wait_until(lambda: left_behind(lab, before) == [], 40)
+
+
+def test_who_may_not_make_roles_is_told_and_the_workload_waits_for_a_command(lab: Lab) -> None:
+    rights = (*list_required("exchange"), *list_for_exchange("deployments"))
+    kubeconfig = str(lab.user("eve", *build_rules(rights)))
+    before = read_state(lab)
+    options = ("--expose", "8080", "--idle", "5", "--kubeconfig", kubeconfig)
+    with open_app(lab, 8080):
+        with open_command(lab, "exchange", "tomcat", *options) as client:
+            client.wait_for("no right to give the shadow a Role")
+            client.wait_for("ready")
+            crash(client)
+        (pod,) = json.loads(kubectl(lab, "get", "pods", *OF_EXCHANGE, "-o", "json"))["items"]
+        name = pod["metadata"]["name"]
+        assert pod["spec"]["serviceAccountName"] == "default"
+        assert "volumes" not in pod["spec"]
+        log = f"/api/v1/namespaces/demo/pods/{name}/log"
+        wait_until(lambda: "client gone" in ask(lab, "GET", log), 20)
+        wait_until(lambda: not is_ready(read_object(lab, "pod", name)), 20)
+    assert annotation_of(lab, "deploy", "tomcat") is not None
+    # From another machine, by somebody else; the Lease says that it is alive yet.
+    lab.run(*KTNET, "recover", "tomcat", "-n", "demo", "--force", laptop=2)
+    kubectl(lab, "delete", "jobs", *OF_EXCHANGE)
+    wait_until(lambda: left_behind(lab, before) == [], 20)
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"]["conditions"]
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)

@@ -17,6 +17,8 @@ _REFERENCE = "kubernetes.io/docs/reference/kubernetes-api/"
 _BY_NAME = "kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/"
 """By fieldSelector=metadata.name, where the same without one is recorded."""
 
+_OWNED = "RFC 7386: another ownerReference (as of Leases, which are recorded)"
+
 UNPROVEN: dict[tuple[str, str], str] = {
     ("list", "events"): f"{_REFERENCE}cluster-resources/event-v1/ (recorded as a Table only)",
     ("list", "nodes"): f"{_REFERENCE}cluster-resources/node-v1/ (recorded as a Table only)",
@@ -41,6 +43,12 @@ UNPROVEN: dict[tuple[str, str], str] = {
         f"{_REFERENCE}authorization-resources/role-v1/"
     ),
     ("create", "rolebindings.rbac.authorization.k8s.io"): (
+        f"{_REFERENCE}authorization-resources/role-binding-v1/"
+    ),
+    ("patch", "serviceaccounts"): _OWNED,
+    ("patch", "roles.rbac.authorization.k8s.io"): _OWNED,
+    ("patch", "rolebindings.rbac.authorization.k8s.io"): _OWNED,
+    ("get", "rolebindings.rbac.authorization.k8s.io"): (
         f"{_REFERENCE}authorization-resources/role-binding-v1/"
     ),
     ("patch", "services"): "RFC 6902 (as of Deployments, which are recorded)",

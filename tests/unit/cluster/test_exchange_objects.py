@@ -12,7 +12,7 @@ from ktnet.cluster.cleaning import START_S, Taken, find_leftovers
 from ktnet.cluster.exchange import give_back, take_by_scale, take_by_selector
 from ktnet.cluster.holding import describe_silence, parse_holding
 from ktnet.cluster.leftovers import list_leftovers, list_taken, recover, remove
-from ktnet.cluster.manifests import build_labels, build_micro_time
+from ktnet.cluster.manifests import HOLDER_ANNOTATION, build_labels, build_micro_time
 from ktnet.cluster.workload import (
     Subject,
     find_autoscaler,
@@ -367,3 +367,12 @@ def test_a_lease_that_can_not_be_read_is_left_alone():
 def test_silence_in_words():
     said = [describe_silence(each) for each in (0, 119, 120, 7199, 7200, 200000)]
     assert said == ["0 s", "119 s", "2 min", "120 min", "2 h", "2 days"]
+
+
+def test_a_job_says_itself_whose_it_is_while_it_has_no_lease():
+    started = job("s", START_S + 1)
+    started["metadata"]["annotations"] = {HOLDER_ANNOTATION: ME}
+    now = datetime.now(UTC)
+    (found,) = find_leftovers([started], [], [], now, me=ME, all_users=False)
+    assert (found.holder, found.jobs) == (ME, ("s",))
+    assert not find_leftovers([started], [], [], now, me=OTHER, all_users=False)

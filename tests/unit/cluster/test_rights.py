@@ -72,12 +72,19 @@ def test_the_documentation_says_the_same():
 
 def test_the_roles_of_run_and_exchange_are_written_down():
     text = (Path(__file__).parents[3] / "docs" / "exchange.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    run, exchange = (document["rules"] for document in yaml.safe_load_all(block))
+    required, optional = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    run, exchange = (document["rules"] for document in yaml.safe_load_all(required))
     assert run == build_rules(list_required("run"))
     kinds = ("deployments", "statefulsets", "services")
     changed = [right for kind in kinds for right in list_for_exchange(kind)]
     assert exchange == build_rules([*list_required("exchange"), *changed])
+    for command, document in zip(("run", "exchange"), yaml.safe_load_all(optional), strict=True):
+        welcome = list_optional(command)
+        rights = dict.fromkeys(right for each in welcome for right in each.rights)
+        assert document["metadata"]["name"] == f"ktnet-{command}-optional"
+        assert document["rules"] == build_rules(rights)
+        for each in welcome:
+            assert each.lost in " ".join(text.split())
 
 
 @pytest.mark.parametrize("missing", REQUIRED, ids=lambda right: f"{right.verb} {right.resource}")
