@@ -52,6 +52,13 @@ def restart_api(name: str, seconds: float) -> None:
 
 @fault.command()
 @_name
+def dns_forget(name: str) -> None:
+    """Empty the memory of the cluster's DNS, as when CoreDNS is started anew."""
+    _happen(name, "dns-forget")
+
+
+@fault.command()
+@_name
 @click.argument("number", type=int)
 @click.argument("deed", type=click.Choice(["kill", "reset", "refuse"]))
 @click.option("--moment", type=click.Choice(["before", "after"]), default="before")

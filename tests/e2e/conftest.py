@@ -12,14 +12,13 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workload import create_namespace, delete_namespace
+from workload import build_server, create_namespace, delete_namespace
 
 from ktnet.lab.harness import open_lab
 from ktnet.wire.release import VERSION
@@ -59,6 +58,31 @@ class Machine:
 
     def ktnet(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.run(*KTNET, *words)
+
+    def get(self, url: str, *options: str) -> str:
+        """What a fresh connection brings."""
+        done = self.run("curl", "-sS", "-m", "20", *options, url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ask(self, url: str, count: int = 8) -> list[str]:
+        """What so many fresh connections bring, one after the other; "" for a failed one."""
+        each = ("-sS", "-m", "20", "-H", "Connection: close", "-w", "\n")
+        done = self.run("curl", *each, f"{url}?[1-{count}]")
+        print(done.stderr)
+        return done.stdout.splitlines()
+
+    @contextmanager
+    def serve(self, port: int, page: str) -> Iterator[None]:
+        """A process of the user's that answers each request with that page."""
+        command = self._inside(sys.executable, "-c", build_server(page, "127.0.0.1", port))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "listening\n"
+                yield
+            finally:
+                process.kill()
 
     @contextmanager
     def session(self, *words: str) -> Iterator[list[str]]:
@@ -108,10 +132,3 @@ def namespace(machine: Machine) -> Iterator[str]:
         yield name
     finally:
         machine.call(delete_namespace, machine.kubeconfig, name)
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
-    start_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start_s < limit_s, "it did not become true in time"
-        time.sleep(0.1)

@@ -10,12 +10,6 @@ from workload import PAGE, find_address, is_refused, list_remains, read_addresse
 pytestmark = pytest.mark.lab
 
 
-def get(machine, url: str, *options: str) -> str:
-    done = machine.run("curl", "-sS", "-m", "20", *options, url)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_check_says_that_it_would_work(machine, namespace):
     done = machine.ktnet("check", "-n", namespace, "-o", "json")
     assert done.returncode == 0, done.stdout
@@ -29,11 +23,11 @@ def test_connect_and_everything_answers(machine, namespace):
     addresses = machine.call(read_addresses, machine.kubeconfig, namespace)
     with machine.session("connect", "-n", namespace):
         for host in ("web", f"web.{namespace}", f"web.{namespace}.svc.cluster.local"):
-            assert get(machine, f"http://{host}/") == PAGE
+            assert machine.get(f"http://{host}/") == PAGE
         assert machine.call(find_address, f"web.{namespace}") == addresses["service"]
         assert machine.call(find_address, f"nobody.{namespace}.svc.cluster.local") == ""
         for pod in addresses["pods"]:
-            assert get(machine, f"http://{pod}:8080/") == PAGE
+            assert machine.get(f"http://{pod}:8080/") == PAGE
             assert machine.call(is_refused, pod, 8081)
         (session,) = json.loads(machine.ktnet("status", "-o", "json").stdout)["sessions"]
         assert session["state"] == "connected"
@@ -47,15 +41,15 @@ def test_connect_and_everything_answers(machine, namespace):
 def test_proxy_mode(machine, namespace):
     with machine.session("connect", "-n", namespace, "--mode", "proxy", "--listen", "18081"):
         proxied = ("--noproxy", "", "--socks5-hostname", "127.0.0.1:18081")
-        assert get(machine, f"http://web.{namespace}/", *proxied) == PAGE
+        assert machine.get(f"http://web.{namespace}/", *proxied) == PAGE
         tunnelled = ("--noproxy", "", "--proxy", "http://127.0.0.1:18081")
-        assert get(machine, f"http://web.{namespace}/", *tunnelled) == PAGE
+        assert machine.get(f"http://web.{namespace}/", *tunnelled) == PAGE
     assert machine.call(list_remains, machine.kubeconfig, namespace) == []
 
 
 def test_forward_a_port(machine, namespace):
     with machine.session("forward", "web", "18082:80", "-n", namespace):
-        assert get(machine, "http://127.0.0.1:18082/", "--noproxy", "*") == PAGE
+        assert machine.get("http://127.0.0.1:18082/", "--noproxy", "*") == PAGE
     assert machine.call(list_remains, machine.kubeconfig, namespace) == []
 
 

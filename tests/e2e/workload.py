@@ -12,20 +12,27 @@ PORT = 8080
 LIMIT_S = 120.0
 PAGE = "this is the cluster"
 
-_SERVE = f"""
-import http.server
+_SERVE = """
+import http.server, sys
 class Page(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        body = {PAGE!r}.encode()
+        body = PAGE.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *words):
         pass
-http.server.ThreadingHTTPServer(("", {PORT}), Page).serve_forever()
+server = http.server.ThreadingHTTPServer((HOST, PORT), Page)
+print("listening", flush=True)
+server.serve_forever()
 """
+
+
+def build_server(page: str, host: str, port: int) -> str:
+    """A program that answers each request with that page; "" is any address."""
+    return f"PAGE, HOST, PORT = {page!r}, {host!r}, {port}{_SERVE}"
 
 
 def create_namespace(kubeconfig: str, name: str, image: str) -> None:
@@ -48,7 +55,7 @@ def build_deployment(image: str) -> dict[str, Any]:
     container = {
         "name": "web",
         "image": image,
-        "command": ["python", "-c", _SERVE],
+        "command": ["python", "-c", build_server(PAGE, "", PORT)],
         "ports": [{"containerPort": PORT, "name": "http"}],
         "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1},
         "securityContext": {
@@ -66,7 +73,7 @@ def build_deployment(image: str) -> dict[str, Any]:
             "selector": {"matchLabels": {"app": "web"}},
             "template": {
                 "metadata": {"labels": {"app": "web"}},
-                "spec": {"containers": [container]},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
             },
         },
     }
@@ -93,6 +100,29 @@ def read_addresses(kubeconfig: str, namespace: str) -> dict[str, Any]:
         "service": core.read_namespaced_service("web", namespace).spec.cluster_ip,
         "pods": [pod.status.pod_ip for pod in pods],
     }
+
+
+def read_workload(kubeconfig: str, namespace: str) -> dict[str, Any]:
+    """What an exchange changes of a Deployment and its Service, and has to put back."""
+    config.load_kube_config(kubeconfig)
+    deployment = client.AppsV1Api().read_namespaced_deployment("web", namespace)
+    service = client.CoreV1Api().read_namespaced_service("web", namespace)
+    ours = (deployment.metadata.annotations or {}) | (service.metadata.annotations or {})
+    return {
+        "replicas": deployment.spec.replicas,
+        "ready": deployment.status.ready_replicas or 0,
+        "selector": service.spec.selector,
+        "marks": [key for key in ours if key.startswith("ktnet.")],
+    }
+
+
+def wait_until_gone(kubeconfig: str, namespace: str, service: str) -> None:
+    """The garbage collector takes it a moment after its owner."""
+    config.load_kube_config(kubeconfig)
+    core, give_up_s = client.CoreV1Api(), time.monotonic() + LIMIT_S
+    while service in [each.metadata.name for each in core.list_namespaced_service(namespace).items]:
+        assert time.monotonic() < give_up_s, f"Service {service} is still there"
+        time.sleep(0.2)
 
 
 def list_remains(kubeconfig: str, namespace: str) -> list[str]:

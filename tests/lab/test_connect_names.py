@@ -291,6 +291,40 @@ def test_a_headless_service_follows_the_scaling(lab: Lab, asker: str) -> None:
     scale(lab, "tomcat", 1)
 
 
+def wait_for_addresses(name: str, expected: list[str]) -> None:
+    """Asks the proxy all the time, until it has just these."""
+    start_s = time.monotonic()
+    while addresses_of(ask_proxy(question(name))) != expected:
+        assert time.monotonic() - start_s < 30, "longer than the cluster's own TTL"
+        time.sleep(0.1)
+
+
+def test_a_name_that_was_asked_before_follows_the_scaling(lab: Lab, asker: str) -> None:
+    """As soon as the cluster's own DNS knows, but for the five seconds that we remember."""
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
+    spec = {"selector": {"app": "tomcat"}, "clusterIP": "None", "ports": ports}
+    make_service(lab, "scaled", **spec)
+    name = "scaled.demo.svc.cluster.local"
+
+    def pods() -> list[str]:
+        selector = "/api/v1/namespaces/demo/pods?labelSelector=app%3Dtomcat"
+        listed = api(lab, "GET", selector)["items"]
+        staying = [each for each in listed if "deletionTimestamp" not in each["metadata"]]
+        return sorted(each["status"]["podIP"] for each in staying)
+
+    lab.call(wait_for_addresses, name, pods())
+    scale(lab, "tomcat", 3)
+    # A pod is told of one address for up to 30 s; then, or when CoreDNS is new, of all.
+    message = (question(name), "udp")
+    assert len(addresses_of(lab.call(ask_asker, asker, [message])[0])) == 1
+    lab.fault("dns-forget")
+    lab.call(wait_for_addresses, name, pods())
+    assert len(pods()) == 3
+    (theirs,) = lab.call(ask_asker, asker, [message])
+    assert addresses_of(theirs) == pods()
+    scale(lab, "tomcat", 1)
+
+
 def wait_for_address(name: str, timeout_s: float) -> tuple[float, list[str]]:
     """Asks until there is an address: after how long, and which."""
     start_s = time.monotonic()

@@ -43,6 +43,10 @@ class ClusterDns:
         """What was asked, oldest first."""
         return self._queries.list()
 
+    def forget(self) -> None:
+        """What is remembered, as when CoreDNS is started anew."""
+        self._cache = Cache()
+
     async def refresh(self) -> None:
         """Sees the API as it is now."""
         self._zone = self._build_zone()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ktnet.lab.api.server import ApiServer
+from ktnet.lab.dns.cluster import ClusterDns
 from ktnet.lab.faults.requests import RequestFault
 
 Arguments = dict[str, Any]
@@ -91,6 +92,16 @@ class ApiFaults:
         self._server.streams.set_idle_timeout(0)
         await self._server.streams.happen("resume", self._server.streams.select())
         return {}
+
+
+def build_dns_faults(dns: ClusterDns) -> dict[str, Fault]:
+    """Faults of the cluster's DNS."""
+
+    async def forget(_: Arguments) -> dict[str, Any]:
+        dns.forget()
+        return {}
+
+    return {"dns-forget": forget}
 
 
 def build_fault_handler(faults: Mapping[str, Fault]) -> Callable[[Arguments], Awaitable[Any]]:
