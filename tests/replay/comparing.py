@@ -169,6 +169,8 @@ def _compare_generated(
     prefix: str, recorded: str, found: Any, bindings: Bindings, path: str
 ) -> list[str]:
     name, prefix = found["name"], found.get("generateName", prefix)
+    if name == recorded:
+        return []  # put there by that name
     if re.fullmatch(re.escape(prefix) + SUFFIX, str(name)) and bindings.bind(
         "name", recorded, name
     ):

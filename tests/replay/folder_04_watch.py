@@ -18,15 +18,15 @@ from verdicts import judge
 from ktnet.lab.api.store import Store
 
 FOLDER = "04-watch"
-MATCHED_AT_LEAST = 28
+MATCHED_AT_LEAST = 29
 _CONTROLLERS = "is what controllers and a kubelet write: tests/unit/lab/controllers, tests/lab"
 LISTED = {
     **dict.fromkeys(
         (
             *("deployment-lifecycle-deployments", "deployment-lifecycle-replicasets"),
             *("deployment-lifecycle-pods", "deployment-lifecycle-endpoints"),
-            *("deployment-lifecycle-endpointslices", "selector-change-services"),
-            *("selector-change-endpoints", "selector-change-endpointslices"),
+            *("deployment-lifecycle-endpointslices", "selector-change-endpoints"),
+            "selector-change-endpointslices",
             *("namespace-deleted-namespace", "namespace-deleted-configmaps"),
         ),
         _CONTROLLERS,
@@ -71,6 +71,8 @@ async def replay(folder: Folder) -> None:
             for name in SHORT:
                 tasks.create_task(replay_watch(lab, name))
         await events_of_one_object(lab)
+    async with folder.open_lab(build_cluster(folder)) as lab:
+        await changes_of_a_service(lab)
     for name in OF_ONE:
         async with folder.open_lab(build_empty(folder)) as lab:
             add_watched(lab, name)
@@ -191,10 +193,30 @@ async def events_of_one_object(lab: Lab) -> None:
     await replay_watch(lab, "events-labelselector", meanwhile=act)
 
 
+async def changes_of_a_service(lab: Lab) -> None:
+    """Its selector and ports, as clients change them, and its end."""
+    name = "selector-change-services"
+    first, *changes, _ = [each["object"] for each in list_events(lab.folder.cases[name])]
+    add_shown(lab, first)
+    place = ("services", lab.name(TEST), lab.name("sel"))
+
+    async def act() -> None:
+        for change in changes:
+            spec = lab.given(change["spec"])
+            wanted = {key: spec.get(key) for key in ("selector", "ports")}
+            patch = [{"op": "add", "path": f"/spec/{key}", "value": wanted[key]} for key in wanted]
+            lab.store.patch(*place, patch, kind="json")
+            await asyncio.sleep(0.02)
+        lab.store.delete(*place)
+
+    await replay_watch(lab, name, meanwhile=act)
+
+
 async def replay_watch(lab: Lab, name: str, *, meanwhile=None) -> None:
     """Sends a watch and compares its events, in order; it is the server that must end it."""
     case = lab.folder.cases[name]
-    query = [(key, "1" if key == "timeoutSeconds" else value) for key, value in case.query]
+    others = [(key, value) for key, value in case.query if key != "timeoutSeconds"]
+    query = [*others, ("timeoutSeconds", "1")]
     async with lab.session.get(
         lab.url + lab.folder.renamer.text(case.path),
         params=[(key, lab.folder.renamer.selector(value)) for key, value in query],

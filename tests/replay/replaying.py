@@ -280,14 +280,15 @@ def parse_answer(body: bytes) -> Any:
 
 def arrange_items(recorded: Any, renamed: Any) -> Any:
     """Lists come in the order of names: with new names, in the new order."""
-    if not isinstance(recorded, dict) or not isinstance(recorded.get("items"), list):
+    key = "rows" if isinstance(recorded, dict) and recorded.get("kind") == "Table" else "items"
+    if not isinstance(recorded, dict) or not isinstance(recorded.get(key), list):
         return renamed
-    keys = [_place(item) for item in recorded["items"]]
-    if keys != sorted(keys):
+    places = [_place(item) for item in recorded[key]]
+    if places != sorted(places):
         return renamed
-    return {**renamed, "items": sorted(renamed["items"], key=_place)}
+    return {**renamed, key: sorted(renamed[key], key=_place)}
 
 
 def _place(item: Any) -> tuple[str, str]:
-    meta = item.get("metadata") or {}
+    meta = (item.get("object") or item).get("metadata") or {}
     return meta.get("namespace", ""), meta.get("name", "")
