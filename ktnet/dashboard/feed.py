@@ -9,7 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ktnet.dashboard.history import History
-from ktnet.dashboard.naming import build_flow_row, build_service_names
+from ktnet.dashboard.naming import (
+    Connection,
+    build_flow_row,
+    build_service_names,
+    read_connection,
+)
 from ktnet.dashboard.timeline import Timeline
 from ktnet.errors import KtnetError
 from ktnet.tasks import open_tasks
@@ -20,6 +25,9 @@ INTERVAL_S = 1.0
 CLUSTER_INTERVAL_S = 10.0
 """Between two looks at the cluster, which has others to serve too."""
 
+FRESH_S = 2.0
+"""Who opens a page, or loads it anew, sees the cluster no older than this a moment later."""
+
 Json = dict[str, Any]
 
 
@@ -29,7 +37,7 @@ class Source(Protocol):
     async def read_sessions(self, after: Callable[[Json], int]) -> list[tuple[Json, Json]]:
         """Each session's status and what it tells live."""
 
-    async def name_processes(self, sources: list[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    async def name_processes(self, connections: list[Connection]) -> dict[Connection, str]:
         """Who has which connection."""
 
     async def read_cluster(self) -> Json:
@@ -92,8 +100,8 @@ class Feed:
     async def _run_cluster(self) -> None:
         while True:
             await self._watched.wait()
-            await self.survey(newer_than_s=time.monotonic())
             self._is_stale.clear()
+            await self.survey(newer_than_s=time.monotonic())
             try:
                 async with asyncio.timeout(self._cluster_interval_s):
                     await self._is_stale.wait()
@@ -107,6 +115,8 @@ class Feed:
     async def watch(self) -> AsyncGenerator[tuple[Looked, Json], None]:
         """Each look from now on, with the newest of the cluster; those that the caller is too slow
         for are left out."""
+        if time.monotonic() - self._cluster_at_s > FRESH_S:
+            self.expect_change()
         self._watchers += 1
         self._watched.set()
         try:
@@ -143,8 +153,7 @@ class Feed:
         read = await self._source.read_sessions(lambda each: timeline.seen(build_key(each)))
         by_key = {build_key(status): (status, live) for status, live in read}
         flows = [(key, flow) for key, (_, live) in by_key.items() for flow in live.get("flows", ())]
-        sources = [(flow["source"][0], flow["source"][1]) for _, flow in flows]
-        processes = await self._source.name_processes(sources)
+        processes = await self._source.name_processes([read_connection(flow) for _, flow in flows])
         services = build_service_names(self._cluster.get("services", ()))
         now_s = time.time()
         self._histories = {key: self._histories.get(key) or History() for key in by_key}

@@ -7,6 +7,15 @@ from typing import Any
 
 Json = dict[str, Any]
 
+Connection = tuple[tuple[str, int], tuple[str, int]]
+"""Address and port here, and there."""
+
+
+def read_connection(flow: Json) -> Connection:
+    """Between what a flow is."""
+    (address, port), (other_address, other_port) = flow["source"], flow["destination"]
+    return (address, port), (other_address, other_port)
+
 
 def build_service_names(services: Iterable[Json]) -> dict[str, str]:
     """From each address to "name.namespace"."""
@@ -18,13 +27,12 @@ def build_service_names(services: Iterable[Json]) -> dict[str, str]:
 
 
 def build_flow_row(
-    flow: Json, session: str, services: dict[str, str], processes: dict[tuple[str, int], str]
+    flow: Json, session: str, services: dict[str, str], processes: dict[Connection, str]
 ) -> Json:
     """A connection as the page shows it; "service" and "process" are empty where unknown."""
-    source, destination = flow["source"], flow["destination"]
     return {
         **flow,
         "session": session,
-        "service": services.get(destination[0], ""),
-        "process": processes.get((source[0], source[1]), ""),
+        "service": services.get(flow["destination"][0], ""),
+        "process": processes.get(read_connection(flow), ""),
     }

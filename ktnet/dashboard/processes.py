@@ -8,11 +8,18 @@ aren't in our /proc/net/tcp.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 Endpoint = tuple[str, int]
+
+Connection = tuple[Endpoint, Endpoint]
+"""Here and there: two connections to different places may have the same port here."""
+
+_MAPPED = bytes(8) + (0xFFFF).to_bytes(4, "big")[:: -1 if sys.byteorder == "little" else 1]
+"""::ffff:0:0/96, as those words."""
 
 RESCAN_S = 5.0
 """Between two scans for sockets whose process wasn't found: a scan reads every process."""
@@ -27,9 +34,9 @@ class ProcessNames:
         self._unknown: set[str] = set()
         self._scanned_s = 0.0
 
-    def find(self, sources: Iterable[Endpoint]) -> dict[Endpoint, str]:
-        """ "NAME (PID)" of who has a connection from there; what can't be known is left out."""
-        inodes = self._read_inodes(set(sources))
+    def find(self, connections: Iterable[Connection]) -> dict[Connection, str]:
+        """ "NAME (PID)" of who has which connection; what can't be known is left out."""
+        inodes = self._read_inodes(set(connections))
         wanted = set(inodes.values())
         self._names = {inode: name for inode, name in self._names.items() if inode in wanted}
         missing = wanted - self._names.keys()
@@ -40,18 +47,16 @@ class ProcessNames:
                 if inode in missing:
                     self._names[inode] = name
         self._unknown = missing - self._names.keys()
-        return {
-            source: self._names[inode] for source, inode in inodes.items() if inode in self._names
-        }
+        return {each: self._names[inode] for each, inode in inodes.items() if inode in self._names}
 
-    def _read_inodes(self, sources: set[Endpoint]) -> dict[Endpoint, str]:
-        found: dict[Endpoint, str] = {}
+    def _read_inodes(self, wanted: set[Connection]) -> dict[Connection, str]:
+        found: dict[Connection, str] = {}
         for name in ("tcp", "tcp6"):
             try:
                 text = self._proc.joinpath("net", name).read_text()
             except OSError:
                 continue
-            found |= {each: inode for each, inode in parse_sockets(text) if each in sources}
+            found |= {each: inode for each, inode in parse_sockets(text) if each in wanted}
         return found
 
     def _scan(self) -> Iterator[tuple[str, str]]:
@@ -71,18 +76,29 @@ class ProcessNames:
                 continue
 
 
-def parse_sockets(text: str) -> Iterator[tuple[Endpoint, str]]:
-    """Local IPv4 endpoint and inode of each line of /proc/net/tcp or tcp6. Pure.
-
-    Addresses are hexadecimal, in 32-bit words of the host's byte order (little-endian here).
-    """
+def parse_sockets(text: str) -> Iterator[tuple[Connection, str]]:
+    """IPv4 connection and inode of each line of /proc/net/tcp or tcp6. Pure."""
     for line in text.splitlines()[1:]:
         fields = line.split()
         try:
-            address, _, port = fields[1].partition(":")
-            # In tcp6, an IPv4 address is the last word of a mapped one (RFC 4291 2.5.5.2).
-            if len(address) == 8 or address.startswith("0000000000000000FFFF0000"):
-                octets = bytes.fromhex(address[-8:])[::-1]
-                yield (".".join(map(str, octets)), int(port, 16)), fields[9]
+            here, there = _parse_endpoint(fields[1]), _parse_endpoint(fields[2])
+            inode = fields[9]
         except (IndexError, ValueError):
             continue
+        if here is not None and there is not None:
+            yield (here, there), inode
+
+
+def _parse_endpoint(text: str) -> Endpoint | None:
+    """None for an IPv6 one. Addresses are hexadecimal, in 32-bit words of the host's byte order.
+
+    In tcp6, an IPv4 address is the last word of a mapped one (RFC 4291 section 2.5.5.2).
+    """
+    address, _, port = text.partition(":")
+    word = bytes.fromhex(address)
+    if len(word) == 16 and word[:12] == _MAPPED:
+        word = word[12:]
+    if len(word) != 4:
+        return None
+    octets = word[::-1] if sys.byteorder == "little" else word
+    return ".".join(map(str, octets)), int(port, 16)

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -129,7 +129,13 @@ class Dashboard:
         if self._feed.watchers >= MOST_WATCHERS:
             return build_error(503, f"{MOST_WATCHERS} pages are open already")
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
-        await response.prepare(request)
+        with suppress(ConnectionError):  # the page was closed
+            await response.prepare(request)
+            await self._tell(response)
+        return response
+
+    async def _tell(self, response: web.StreamResponse) -> None:
+        """Until the page is closed, which raises ConnectionError."""
         await response.write(build_event("history", self._feed.list_histories()))
         told_cluster: Any = None
         async with aclosing(self._feed.watch()) as watch:
@@ -138,7 +144,6 @@ class Dashboard:
                 if cluster is not told_cluster:
                     told_cluster = cluster
                     await response.write(build_event("cluster", cluster))
-        return response
 
     def _build_look(self, looked: Looked) -> bytes:
         """Once for all who watch."""

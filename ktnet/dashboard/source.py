@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ktnet.control import ask_session, list_sessions
-from ktnet.dashboard.processes import Endpoint, ProcessNames
+from ktnet.dashboard.processes import Connection, ProcessNames
 from ktnet.errors import ClusterUnreachable, KtnetError
 from ktnet.session.leftovers import clean, recover
 from ktnet.session.options import ClusterOptions
@@ -38,9 +38,11 @@ class Source:
     def _read_sessions(self, after: Callable[[Json], int]) -> list[tuple[Json, Json]]:
         return [(status, _ask_live(status, after(status))) for status in list_sessions()]
 
-    async def name_processes(self, sources: list[Endpoint]) -> dict[Endpoint, str]:
+    async def name_processes(self, connections: list[Connection]) -> dict[Connection, str]:
         """Who of this user's processes has which connection."""
-        return await asyncio.to_thread(self._processes.find, sources) if sources else {}
+        if not connections:
+            return {}
+        return await asyncio.to_thread(self._processes.find, connections)
 
     async def read_cluster(self) -> Json:
         """See `survey_cluster`; raises a KtnetError."""

@@ -18,7 +18,7 @@ from dashboard_scene import (
     read_stream,
     taken_by_the_dead,
 )
-from held_connections import ECHO, open_connections
+from held_connections import ECHO, NAME, open_connections
 
 from ktnet.lab.harness import Lab, open_lab
 
@@ -74,7 +74,7 @@ def test_connections_have_a_process_a_service_and_an_age(dashboard: Dashboard) -
     assert len(flows) == 3
     for flow in flows:
         assert flow["service"] == "streams.demo"
-        assert flow["process"].startswith("python")
+        assert flow["process"].startswith(f"{NAME} (")
         assert flow["state"] == "open"
         assert flow["age_s"] >= 0
         assert min(flow["bytes_up"], flow["bytes_down"]) >= 5

@@ -4,7 +4,7 @@ import { draw, setText } from "./dom.js";
 import { formatRate, formatSeconds } from "./format.js";
 
 const WIDTH = 900;
-const HEIGHT = 130;
+const HEIGHT = 106;
 const PARTS = ["laptop", "api", "shadow", "cluster"];
 const TITLES = { laptop: "This machine", api: "API server", shadow: "Shadow", cluster: "Cluster" };
 const BOX = { width: 150, height: 74 };

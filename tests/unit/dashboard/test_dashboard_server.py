@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from ktnet.dashboard.feed import Feed
 from ktnet.dashboard.guard import HEADERS
+from ktnet.dashboard.naming import Connection
 from ktnet.dashboard.server import MOST_WATCHERS, open_dashboard, open_listener
 from ktnet.errors import ClusterUnreachable, Conflict
 
@@ -59,8 +60,8 @@ class Sessions:
             )
         ]
 
-    async def name_processes(self, sources: list[tuple[str, int]]) -> dict[tuple[str, int], str]:
-        return dict.fromkeys(sources, "curl (12)")
+    async def name_processes(self, connections: list[Connection]) -> dict[Connection, str]:
+        return dict.fromkeys(connections, "curl (12)")
 
     async def read_cluster(self) -> Json:
         self.surveyed += 1
