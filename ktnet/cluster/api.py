@@ -57,10 +57,25 @@ class Api:
         self.target = target
         self._transport = transport
         self._clock = ServerClock()
+        self._renewed = asyncio.Event()
 
     def now(self) -> datetime:
         """The server's time, UTC (to about a second; ours before the first answer)."""
         return self._clock.read(time.time())
+
+    async def renew_connections(self) -> None:
+        """From now on use connections of their own for requests: those that there are may be dead.
+
+        A connection on which nothing is sent, as a watch's, tells nothing of its death for minutes:
+        who reads from one leaves it (`wait_renewed`).
+        """
+        await self._transport.renew()
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
+    async def wait_renewed(self) -> None:
+        """Wait for the next renewal."""
+        await self._renewed.wait()
 
     async def read_version(self) -> str:
         """The server's, such as "v1.36.2"; anybody may ask who is known there."""

@@ -9,11 +9,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from ktnet.cluster.answers import Expired, Refused
 from ktnet.cluster.api import Api
 from ktnet.errors import ClusterUnreachable
+from ktnet.tasks import open_tasks
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,10 @@ Json = dict[str, Any]
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 10.0
 """Between attempts while the API server is away; doubled each time."""
+
+
+class _Renewed(Exception):
+    """The watch's connection may be dead."""
 
 
 class Mirror(Protocol):
@@ -57,18 +62,25 @@ async def run_informer(
                 )
                 mirror.replace(listing["items"])
                 version = version_of(listing)
-            async with api.open_watch(
-                plural,
-                namespace=namespace,
-                labels=labels,
-                fields=fields,
-                resource_version=version,
-            ) as events:
+            async with (
+                open_tasks() as tasks,
+                api.open_watch(
+                    plural,
+                    namespace=namespace,
+                    labels=labels,
+                    fields=fields,
+                    resource_version=version,
+                ) as events,
+            ):
+                tasks.create_task(_leave_when_renewed(api))
                 async for kind, obj in events:
                     version = version_of(obj) or version
                     delay_s = _FIRST_DELAY_S
                     if kind != "BOOKMARK":
                         mirror.change(kind, obj)
+        except _Renewed:
+            delay_s = _FIRST_DELAY_S
+            continue
         except Expired:
             version = ""
         except (ClusterUnreachable, Refused) as error:
@@ -76,6 +88,11 @@ async def run_informer(
         # Also after an orderly end: a server that ends watches at once must not be hammered.
         await asyncio.sleep(delay_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
         delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+
+
+async def _leave_when_renewed(api: Api) -> NoReturn:
+    await api.wait_renewed()
+    raise _Renewed
 
 
 def version_of(obj: Json) -> str:

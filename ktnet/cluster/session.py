@@ -172,6 +172,10 @@ class ShadowSession:
         )
         await self.read_host_key()
 
+    async def renew_connections(self) -> None:
+        """Reach the API server anew: the network may be another one, and what was open dead."""
+        await self._api.renew_connections()
+
     async def run_watch(self, on_end: Callable[[str, str], None]) -> None:
         """Call `on_end` with (uid, why) for each of its pods that ends, until cancelled."""
         await run_pod_watch(self._api, self.spec.namespace, self.name, on_end)

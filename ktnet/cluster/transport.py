@@ -45,7 +45,9 @@ class RefusedUpgrade(Exception):
 async def open_transport(access: Access) -> AsyncIterator[Transport]:
     """A transport for `access`; connections are made as they are needed."""
     async with AsyncExitStack() as stack:
-        yield Transport(access, stack)
+        transport = Transport(access, stack)
+        stack.push_async_callback(transport.close)
+        yield transport
 
 
 class Transport:
@@ -55,6 +57,10 @@ class Transport:
         self._access = access
         self._stack = stack
         self._connections: tuple[int, Any, aiohttp.ClientSession] | None = None
+        self._clients: list[tuple[Any, aiohttp.BaseConnector]] = []
+        """Of the library, with their connections: those made since the last renewal."""
+        self._retired: list[tuple[Any, aiohttp.BaseConnector]] = []
+        """Those from before."""
         self._proxy = None if _is_socks(access.proxy) else access.proxy
 
     async def request(
@@ -84,6 +90,22 @@ class Transport:
             if refusal.code != 401 or not await self._access.credentials.renew(who):
                 raise
         return await self._dial(await self._access.credentials.build_headers(), url, protocol)
+
+    async def renew(self) -> None:
+        """Have the next requests make connections of their own: those that there are may be dead.
+
+        What is under way goes on, until the next renewal at most; streams go on as they are.
+        """
+        if self._connections is None:
+            return
+        retired, self._retired, self._clients = self._retired, self._clients, []
+        generation, _, streams = self._connections
+        self._connections = generation, self._open_client(), streams
+        await _close_all(retired)
+
+    async def close(self) -> None:
+        """End all requests."""
+        await _close_all([*self._retired, *self._clients])
 
     async def _request(
         self,
@@ -122,8 +144,7 @@ class Transport:
         """
         generation = self._access.credentials.certificate_generation
         if self._connections is None or self._connections[0] != generation:
-            requests = RESTClientObject(await self._configure())
-            self._stack.push_async_callback(requests.close)
+            requests = self._open_client()
             # Streams get connections of their own, so that many of them never starve requests.
             streams = await self._stack.enter_async_context(
                 aiohttp.ClientSession(
@@ -133,16 +154,16 @@ class Transport:
             self._connections = generation, requests, streams
         return self._connections[1:]
 
-    async def _configure(self) -> Any:
-        connector = await self._stack.enter_async_context(
-            self._open_connector(limit=_REQUESTS_AT_ONCE)
-        )
+    def _open_client(self) -> Any:
         configuration = Configuration()
         # The library's own trust would be the system's; what dials is ours.
         # Left to the environment, aiohttp would also send credentials from ~/.netrc.
+        connector = self._open_connector(limit=_REQUESTS_AT_ONCE)
         configuration.client_session_kwargs = {"connector": connector, "trust_env": False}
         configuration.proxy = self._proxy
-        return configuration
+        client = RESTClientObject(configuration)
+        self._clients.append((client, connector))
+        return client
 
     def _open_connector(self, *, limit: int) -> aiohttp.TCPConnector:
         proxy = self._access.proxy
@@ -155,6 +176,12 @@ class Transport:
             ssl=self._access.trust,
             limit=limit,
         )
+
+
+async def _close_all(clients: list[tuple[Any, aiohttp.BaseConnector]]) -> None:
+    for client, connector in clients:
+        await client.close()
+        await connector.close()
 
 
 def _is_socks(proxy: str | None) -> bool:

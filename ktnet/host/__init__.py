@@ -8,7 +8,8 @@ the `checker` say whether that may be done to this machine at all. Then it makes
 written into the `journal` as one of `steps` first: `tun` opens the device, `netlink` sets up the
 link and the routes (of IPv6, as `unreachable` says); as `resolver_plan` has it, `resolver` changes
 the file whose text `resolvconf` knows, or `resolved` tells systemd-resolved over the `system_bus`.
-`linkwatch` notices what others do to the link.
+`linkwatch` notices what others do to the link, and `addresswatch` that the machine is in another
+network.
 
 When the client is gone, the door undoes the steps in reverse; for a helper that was killed, its
 `supervisor` does, from the journal; what both left behind, which `leftovers` sees, the next one.

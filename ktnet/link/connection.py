@@ -77,6 +77,12 @@ class Link:
         """The release that the shadow says it is of; empty where it says none."""
         return parse_greeting(str(self._connection.get_extra_info("server_version")))
 
+    def give_up(self, reason: str) -> None:
+        """End the connection at once: nobody is there any more to be told."""
+        if not self._lost.done():
+            self._lost.set_result(TunnelError(reason))
+            self._connection.abort()
+
     async def wait_closed(self) -> TunnelError:
         """Wait for the connection's end, and say why."""
         return await asyncio.shield(self._lost)

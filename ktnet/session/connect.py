@@ -27,6 +27,7 @@ from ktnet.cluster.services import ServiceIndex, open_service_index
 from ktnet.cluster.session import RunningPod
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
+from ktnet.host.addresswatch import run_address_watch
 from ktnet.host.channel import Started
 from ktnet.host.client import Host, open_host
 from ktnet.host.facts import HostFacts
@@ -79,10 +80,16 @@ class Session:
         async with open_tasks() as tasks:
             tasks.create_task(self.host.run_watch(), name="watch the helper")
             tasks.create_task(run_link_watch(self.plan.link.name), name="watch the link")
+            tasks.create_task(
+                run_address_watch(self.plan.link.name, self._check_tunnel), name="watch addresses"
+            )
             tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
             tasks.create_task(self.names.run(), name="names")
             tasks.create_task(self.additions.run(), name="additions")
             await self.tunnel.watch()
+
+    async def _check_tunnel(self) -> None:
+        await self.tunnel.keeper.check("a change of this machine's addresses")
 
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""

@@ -27,6 +27,7 @@ from ktnet.link.backoff import Backoff
 from ktnet.link.connection import Link, open_link
 from ktnet.link.keys import ClientKey
 from ktnet.link.lasting import LastingDialer
+from ktnet.link.sleep import run_sleep_watch
 from ktnet.session.report import Report
 from ktnet.session.state import TunnelState
 from ktnet.tasks import open_tasks
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 REDIAL_TIMEOUT_S = 10.0
 """For one attempt to dial and log in; the next one may find another way."""
+
+ECHO_TIMEOUT_S = 2.0
+"""When there is reason to doubt a connection: one that takes longer is better dialled anew."""
 
 FINAL = (Forbidden, HostKeyMismatch, NotFound)
 """What no further attempt changes: a right that was taken away, somebody in between (the key was
@@ -57,9 +61,12 @@ class _Current:
 
     pod_uid: str
     broken: asyncio.Future[str]
+    by_pod: bool = False
+    """It is left for its pod's end, and did not break itself."""
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, *, by_pod: bool = False) -> None:
         if not self.broken.done():
+            self.by_pod = by_pod
             self.broken.set_result(reason)
 
 
@@ -117,6 +124,7 @@ class Keeper:
         """
         watching = self._shadow.run_watch(self._pod_ended)
         self._links.create_task(watching, name="watch the shadow's pods")
+        self._links.create_task(run_sleep_watch(self._woke_up), name="watch for sleep")
         while True:
             assert self._current is not None  # noqa: S101  (it is connected first)
             reason = await self._current.broken
@@ -125,6 +133,9 @@ class Keeper:
             self.state.broke(reason)
             self._report.begin()
             self._report.note(f"{reason}; reconnecting")
+            if not self._current.by_pod:
+                # What broke this connection may have broken those to the API server too.
+                await self._shadow.renew_connections()
             await self._come_back()
             for call in self.on_return:
                 call()
@@ -196,7 +207,23 @@ class Keeper:
 
     def _pod_ended(self, uid: str, reason: str) -> None:
         if self._current is not None and self._current.pod_uid == uid:
-            self._current.end(reason)
+            self._current.end(reason, by_pod=True)
+
+    async def check(self, ordeal: str) -> None:
+        """Ask whether the connection has outlived it ("17 s of sleep"), and dial anew if not.
+
+        At once: its own questions would take 12 s.
+        """
+        link = self._link
+        if link is None or link.closed is not None:
+            return
+        try:
+            await link.round_trip(ECHO_TIMEOUT_S)
+        except TunnelError:
+            link.give_up(f"the tunnel has not outlived {ordeal}")
+
+    async def _woke_up(self, slept_s: float) -> None:
+        await self.check(f"{slept_s:.0f} s of sleep")
 
     async def serve_each_link(self, serve: ServeLink) -> None:
         """Run `serve` beside every connection, from its login to its end."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from api_client import ask
+from break_scene import filter_packets, find, find_jobs, open_held_flow, read_table
 from connect_client import (
     HOST_STATE,
     OBJECTS,
@@ -33,29 +29,7 @@ from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
-TABLE = Path(__file__).parents[2] / "docs" / "breaks.md"
-ECHO = 7001
 SERVFAIL = 2
-API_SERVER = "192.168.64.1"
-
-
-@dataclass
-class Row:
-    """A line of the table."""
-
-    noticed_s: float
-    back_s: float
-    lost: str
-    leftovers: str
-
-
-def read_table() -> dict[str, Row]:
-    rows = {}
-    for line in TABLE.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 5 and re.fullmatch(r"\d+ s", cells[1]):
-            rows[cells[0]] = Row(float(cells[1][:-2]), float(cells[2][:-2]), cells[3], cells[4])
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -107,31 +81,6 @@ def silence_network(lab: Lab, client: Client) -> Callable[[], object]:
     return filter_packets(lab, "drop")
 
 
-def filter_packets(lab: Lab, verdict: str) -> Callable[[], object]:
-    table = f"""
-    table ip broken {{
-      chain out {{
-        type filter hook output priority 0
-        ip daddr {API_SERVER} tcp dport 6443 {verdict}
-      }}
-    }}
-    """
-    subprocess.run(lab.exec("nft", "-f", "-"), input=table, text=True, check=True)
-    return lambda: lab.run("nft", "delete", "table", "ip", "broken")
-
-
-def change_address(lab: Lab, client: Client) -> Callable[[], object]:
-    """As another network gives another one; the test's own requests come from there too."""
-    device = lab.run("sh", "-c", "ip -o route get 192.168.64.1").split()[2]
-    lab.run("ip", "address", "add", "192.168.64.99/24", "dev", device)
-    lab.run("ip", "address", "delete", "192.168.64.10/24", "dev", device)
-
-    def back() -> None:
-        lab.run("ip", "address", "add", "192.168.64.10/24", "dev", device)
-
-    return back
-
-
 def remove_while_asleep(lab: Lab, client: Client) -> None:
     """As a shadow goes by itself when a laptop sleeps: only the Job's end is not waited for."""
     client.process.send_signal(signal.SIGSTOP)
@@ -178,24 +127,6 @@ FAULTS: dict[str, Callable[[Lab, Client], Callable[[], object] | None]] = {
 }
 
 
-def find_jobs(lab: Lab) -> list[str]:
-    """Their names."""
-    return [str(obj["metadata"]["name"]) for obj in find(lab) if obj["kind"] == "Job"]
-
-
-def find(lab: Lab) -> list[dict[str, Any]]:
-    """The session's objects, by kind."""
-    found = []
-    for kind, path in (
-        ("Job", "/apis/batch/v1/namespaces/demo/jobs"),
-        ("Lease", "/apis/coordination.k8s.io/v1/namespaces/demo/leases"),
-        ("Pod", "/api/v1/namespaces/demo/pods"),
-    ):
-        listed = ask(lab, "GET", f"{path}?labelSelector=app.kubernetes.io/managed-by%3Dktnet")
-        found += [{"kind": kind, **obj} for obj in listed["items"]]
-    return found
-
-
 # --- what they do ---
 
 
@@ -231,10 +162,6 @@ def test_it_comes_back(lab: Lab, client: Client, address: str, fault: str) -> No
     job, lease, _ = find(lab)
     (owner,) = lease["metadata"]["ownerReferences"]
     assert owner["uid"] == job["metadata"]["uid"]
-
-
-def test_every_line_of_the_table_is_made(lab: Lab) -> None:
-    assert read_table().keys() == FAULTS.keys()
 
 
 def test_what_waits_too_long_is_told(lab: Lab, client: Client, address: str) -> None:
@@ -285,27 +212,3 @@ def test_the_device_is_set_down(lab: Lab) -> None:
         assert code == 8
         assert "ktnet0 was set down" in said
     assert differences(before, lab.census(laptop=2), *HOST_STATE, *OBJECTS) == []
-
-
-def hold_flow() -> str:
-    """Says when a connection is open, and returns what becomes of it."""
-    with socket.create_connection(("streams.demo", ECHO), 10.0) as stream:
-        stream.settimeout(60.0)
-        stream.sendall(b"!")
-        stream.recv(1)
-        print("open", flush=True)
-        try:
-            return repr(stream.recv(1))
-        except OSError as error:
-            return type(error).__name__
-
-
-def open_held_flow(lab: Lab) -> subprocess.Popen[str]:
-    """A process on the laptop that says what became of its connection."""
-    code = "import test_connect_breaks as t; print(t.hold_flow())"
-    return subprocess.Popen(
-        lab.exec(sys.executable, "-c", code),
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-    )
