@@ -16,7 +16,7 @@ from typing import Any
 
 from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
-from ktnet.cluster.holding import read_holding
+from ktnet.cluster.holding import find_holder, read_holding
 from ktnet.errors import Conflict, NotFound
 from ktnet.wire.meshrecord import (
     Member,
@@ -101,10 +101,15 @@ async def drop(api: Api, namespace: str, service: str, session: str) -> str | No
 
 
 async def _without_dead(api: Api, namespace: str, record: MeshRecord) -> MeshRecord:
-    """Only members that are there: whoever has crashed must not keep the last one from tidying."""
+    """Without those that nobody stands behind any more: they mustn't keep the last from tidying.
+
+    A laptop that sleeps isn't dead: what is others' is left alone for as long as by `clean`.
+    """
+    me = find_holder()
     for each in record.members:
+        holding = await read_holding(api, namespace, each.session)
         # It makes its Lease first and is listed then.
-        if not (await read_holding(api, namespace, each.session)).is_live:
+        if not holding.is_live if each.holder == me else holding.is_abandoned:
             record = record.without(each.session)
     return record
 

@@ -27,7 +27,7 @@ from mesh_scene import (
     open_process,
 )
 
-from ktnet.lab.harness import Lab, open_lab
+from ktnet.lab.harness import KTNET, Lab, open_lab
 from ktnet.wire.meshrecord import ANNOTATION
 
 pytestmark = [
@@ -210,3 +210,28 @@ def list_router_pods(lab: Lab) -> set[str]:
 def list_routers(lab: Lab) -> list[str]:
     label = "app.kubernetes.io/name=ktnet-router"
     return kubectl(lab, "get", "deployments", "-l", label, "-o", "name").split()
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not SOAK, reason="only in make soak")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_whoever_is_killed_at_any_request_leaves_what_can_be_undone(lab: Lab, moment: str) -> None:
+    """In process, for every request: tests/unit/cluster/test_mesh_races.py."""
+    before = read_state(lab)
+    options = ("--mode", "auto", "--expose", "8080", "--version-mark", "alice", "--idle", "4")
+    for number in range(1, 60, 3):
+        lab.fault("on-request", deed="kill", number=number, moment=moment, agent="ktnet/*")
+        with open_command(lab, "mesh", "tomcat", *options) as member:
+            for line in iter(member.process.stdout.readline, ""):
+                if line.startswith("ready"):
+                    member.process.send_signal(signal.SIGINT)
+            member.process.wait(60)
+        lab.fault("clear")
+        # A Lease runs out after 4 s; a router that was never used is left alone for a minute.
+        wait_until(lambda: is_clean(lab, before), 120)
+
+
+def is_clean(lab: Lab, before: dict[str, Any]) -> bool:
+    lab.run(*KTNET, "clean", "-n", "demo")
+    return differences(before, read_state(lab), *KINDS) == []
