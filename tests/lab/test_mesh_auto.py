@@ -70,7 +70,7 @@ def read_state(lab: Lab) -> dict[str, Any]:
     }
 
 
-def test_every_request_gets_to_where_it_belongs(lab: Lab) -> None:
+def test_two_users_and_everybody_else_share_a_service(lab: Lab) -> None:
     before = read_state(lab)
     with open_member(lab, "alice") as alice, open_member(lab, "bob", laptop=2) as bob:
         found = mix(lab, REQUESTS, 20, "alice", "bob", "tomcat")
@@ -79,19 +79,44 @@ def test_every_request_gets_to_where_it_belongs(lab: Lab) -> None:
         service = read_object(lab, "service", "tomcat")
         members = json.loads(service["metadata"]["annotations"][ANNOTATION])["members"]
         assert [each["value"] for each in members] == ["alice", "bob"]
+        told = json.loads(lab.run(*KTNET, "status", "-n", "demo", "-o", "json"))["cluster"]
+        assert {held for each in told for held in each["holds"]} == {
+            "service/tomcat (version: alice)",
+            "service/tomcat (version: bob)",
+        }
         with open_command(
             lab, "mesh", "tomcat", "--mode", "auto", "--expose", "8080", "--version-mark", "bob"
         ) as other:
             code, err = other.wait()
             assert code == 10
             assert "the mark version: bob is" in err
-        code, err = alice.end()
-        assert code == 0, err
-        found = mix(lab, 100, 5, "bob", "tomcat")
-        assert found["failed"] == 0, found
-        code, err = bob.end()
-        assert code == 0, err
+        sleep_and_wake(lab, alice)
+        for member in (alice, bob):
+            code, err = member.end()
+            assert code == 0, err
     assert differences(before, read_state(lab), *KINDS) == []
+
+
+def sleep_and_wake(lab: Lab, alice: Command) -> None:
+    """A laptop that sleeps is nobody's outage. 3 s are promised for either way; a busy machine gets
+    more."""
+    with open_loop(lab, 0.05, "alice", "bob") as found:
+        # By as many connections: both routers are asked.
+        wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 0, 30)
+        stopped = time.time()
+        os.kill(alice.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 10, 30)  # by tomcat
+        finally:
+            back = time.time()
+            os.kill(alice.pid, signal.SIGCONT)
+        wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 0, 30)
+    assert names(found["alice"]) == {"alice", "tomcat"}, list_failed(found["alice"])
+    assert names(found["bob"]) == {"bob"}, list_failed(found["bob"])
+    away = [answered for _, answered, name in found["alice"] if name == "tomcat"]
+    print(f"the origin after {min(away) - stopped:.1f} s; back {max(away) - back:.1f} s after")
+    assert min(away) - stopped < 8
+    assert max(away) - back < 8
 
 
 def test_calls_and_sockets_go_through(lab: Lab, tmp_path: Path) -> None:
@@ -133,29 +158,6 @@ def test_calls_and_sockets_go_through(lab: Lab, tmp_path: Path) -> None:
     kubectl(lab, "delete", "service", "calls")
 
 
-def test_a_laptop_that_sleeps_is_nobodys_outage(lab: Lab) -> None:
-    """3 s are promised for either way; a busy machine gets more."""
-    with open_member(lab, "alice") as alice:
-        with open_loop(lab, 0.05, "alice") as found:
-            # By as many connections: both routers are asked.
-            wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 0)
-            stopped = time.time()
-            os.kill(alice.pid, signal.SIGSTOP)
-            try:
-                wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 10)  # by tomcat
-            finally:
-                back = time.time()
-                os.kill(alice.pid, signal.SIGCONT)
-            wait_until(lambda: mix(lab, 10, 10, "alice")["failed"] == 0)
-        code, err = alice.end()
-        assert code == 0, err
-    assert names(found["alice"]) == {"alice", "tomcat"}, "no request failed"
-    away = [answered for _, answered, name in found["alice"] if name == "tomcat"]
-    print(f"the origin after {min(away) - stopped:.1f} s; back {max(away) - back:.1f} s after")
-    assert min(away) - stopped < 6
-    assert max(away) - back < 6
-
-
 def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
     """The router is rolled, the first of them is killed while the second is there, then that one;
     nobody tidies."""
@@ -172,7 +174,7 @@ def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
             joined = time.time()
             roll(lab)
             kill(alice)
-            wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1)  # answered by tomcat
+            wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1, 30)  # by tomcat
             left = time.time()
             kill(bob)
         wait_until(lambda: not list_routers(lab), 90)
