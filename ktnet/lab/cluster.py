@@ -15,6 +15,7 @@ from ktnet.lab.controllers.job import JobController
 from ktnet.lab.controllers.kind import Obj, format_time, is_ready_pod
 from ktnet.lab.controllers.loop import Controller, run_controller
 from ktnet.lab.controllers.namespace import NamespaceController
+from ktnet.lab.controllers.quota import QuotaController
 from ktnet.lab.controllers.replicaset import ReplicaSetController
 from ktnet.lab.controllers.scheduler import Scheduler
 from ktnet.lab.controllers.statefulset import StatefulSetController
@@ -38,6 +39,7 @@ def build_controllers(store: Store, ca_pem: str) -> list[Controller]:
         Scheduler(store, utc_now),
         EndpointsController(store, utc_now),
         DisruptionController(store, utc_now),
+        QuotaController(store),
         GarbageCollector(store),
     ]
 

@@ -192,6 +192,26 @@ def test_a_namespace_that_admits_no_such_pod(lab: Lab) -> None:
     assert "PodSecurity, webhook" in said
 
 
+@pytest.mark.parametrize(
+    ("hard", "says"),
+    [
+        ({"pods": "0"}, "exceeded quota: full, requested: pods=1, used: pods="),
+        ({"limits.cpu": "1"}, "failed quota: full: must specify limits.cpu for: shadow"),
+    ],
+    ids=["no-pod", "unsaid"],
+)
+def test_a_namespace_whose_quota_is_used_up(lab: Lab, hard: dict[str, str], says: str) -> None:
+    """Told at once: long before the time for a shadow to come up is over."""
+    path = "/api/v1/namespaces/demo/resourcequotas"
+    ask(lab, "POST", path, {"metadata": {"name": "full"}, "spec": {"hard": hard}})
+    try:
+        code, said = fails(lab, *CONNECT, "--timeout", "600")
+    finally:
+        ask(lab, "DELETE", f"{path}/full")
+    assert code == 6
+    assert says in said
+
+
 def label_namespace(lab: Lab, level: str | None) -> None:
     labels = {"pod-security.kubernetes.io/enforce": level}
     ask(lab, "PATCH", "/api/v1/namespaces/demo", {"metadata": {"labels": labels}})

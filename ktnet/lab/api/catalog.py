@@ -51,6 +51,11 @@ class Catalog:
     def list_stored(self) -> list[Resource]:
         return [self._resources[key][0] for key in self._strategies]
 
+    def find_stored(self, plural: str, group: str) -> str:
+        """The key of a stored kind; empty where there is none."""
+        kinds = (r.key for r in self.list_stored() if (r.plural, r.group) == (plural, group))
+        return next(kinds, "")
+
     def define(self, definition: Obj) -> str:
         """Serves what a CustomResourceDefinition defines; gives its key."""
         resources = build_resources(definition["spec"])

@@ -86,6 +86,7 @@ RESOURCES: tuple[Resource, ...] = (
         deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     ),
     Resource("events", "Event", short_names=("ev",)),
+    Resource("limitranges", "LimitRange", short_names=("limits",)),
     Resource(
         "namespaces",
         "Namespace",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import yaml
 from aiohttp import web
 
+from ktnet.lab.api.admission import Admit
 from ktnet.lab.api.authorization import Caller
 from ktnet.lab.api.body import (
     parse_delete_options,
@@ -49,7 +50,7 @@ from ktnet.lab.api.query import (
 from ktnet.lab.api.rbac.escalation import check_escalation
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import build_scale
-from ktnet.lab.api.store import Admit, Store
+from ktnet.lab.api.store import Store
 from ktnet.lab.api.strategies.strategy import Strategy
 from ktnet.lab.api.tables.table import build_table
 from ktnet.lab.api.target import Target

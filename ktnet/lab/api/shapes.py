@@ -181,6 +181,20 @@ SHAPES: dict[str, dict[str, Shape]] = {
         "spec": {"hard": {"*": INT_OR_STRING}, "scopes": [STRING]},
         "status": {"hard": {"*": INT_OR_STRING}, "used": {"*": INT_OR_STRING}},
     },
+    "LimitRange": {
+        "spec": {
+            "limits": [
+                {
+                    "type": STRING,
+                    "default": {"*": INT_OR_STRING},
+                    "defaultRequest": {"*": INT_OR_STRING},
+                    "min": {"*": INT_OR_STRING},
+                    "max": {"*": INT_OR_STRING},
+                    "maxLimitRequestRatio": {"*": INT_OR_STRING},
+                }
+            ]
+        },
+    },
     "ConfigMap": {"data": STRINGS, "binaryData": STRINGS, "immutable": BOOL},
     "Deployment": {
         "spec": {

@@ -10,9 +10,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import IPv4Network
 
-from ktnet.lab.api.admission import admit_pod, check_deletable, check_namespace
+from ktnet.lab.api.admission import (
+    Admit,
+    admit_all,
+    admit_pod,
+    as_it_is,
+    check_deletable,
+    check_namespace,
+)
 from ktnet.lab.api.allocation import allocate, list_taken
 from ktnet.lab.api.catalog import DEFINITIONS, Catalog
 from ktnet.lab.api.deletion import (
@@ -32,6 +40,7 @@ from ktnet.lab.api.errors import (
     unknown_resource,
 )
 from ktnet.lab.api.history import Change, History
+from ktnet.lab.api.limitrange import check_limits
 from ktnet.lab.api.listing import place_key
 from ktnet.lab.api.metadata import (
     Clock,
@@ -44,6 +53,7 @@ from ktnet.lab.api.metadata import (
 )
 from ktnet.lab.api.patch import json_patch, merge_patch
 from ktnet.lab.api.podsecurity.admission import check_pod
+from ktnet.lab.api.quota import check_quotas
 from ktnet.lab.api.resources import Resource
 from ktnet.lab.api.scale import apply_scale, build_scale
 from ktnet.lab.api.selectors import select_by_labels
@@ -66,19 +76,6 @@ Objects = list[Obj]
 
 Place = tuple[str, str]
 """Namespace (empty where there is none) and name."""
-
-
-Admit = Callable[[Obj, Obj | None], None]
-"""Asked about what is to be written, with what it replaces; raises ApiError to refuse it."""
-
-
-def admit_all(new: Obj, old: Obj | None) -> None:
-    """For those who may write anything: controllers and the kubelet."""
-
-
-def as_it_is(patched: Obj) -> Obj:
-    """For those who only write fields that there are: controllers and the kubelet."""
-    return patched
 
 
 class Store:
@@ -180,16 +177,20 @@ class Store:
         if resource.namespaced:
             check_namespace(self._objects["namespaces"], resource, namespace, name)
         if plural == "pods":
-            admit_pod(self._objects["serviceaccounts"], new)
+            ranges = self.list("limitranges", namespace)
+            admit_pod(self._objects["serviceaccounts"], ranges, new)
         check_created(resource, strategy, new)
         if plural == "pods":
             check_pod(self._objects["namespaces"]["", namespace or ""], new, None)
+            check_limits(ranges, new)
         admit(new, None)
         existing = self._objects[plural].get((namespace or "", name))
         if existing is not None:
             dying = "deletionTimestamp" in existing["metadata"]
             prefix = "object is being deleted: " if dying else ""
             raise already_exists(resource.group, plural, name, prefix=prefix)
+        if namespace and not dry_run:
+            check_quotas(resource, new, self.catalog, partial(self.list, namespace=namespace))
         if plural == "services":
             taken = list_taken(self._objects["services"].values())
             allocate(new, taken, self._service_range, dry_run=dry_run)

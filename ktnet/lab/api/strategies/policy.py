@@ -1,4 +1,4 @@
-"""What bounds others: ResourceQuotas, PodDisruptionBudgets.
+"""What bounds others: ResourceQuotas, LimitRanges, PodDisruptionBudgets.
 
 kubernetes.io/docs/concepts/policy/resource-quotas/ and .../workloads/pods/disruptions/; the checks
 are those of pkg/apis/core/validation (ValidateResourceQuotaSpec) and pkg/apis/policy/validation.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ktnet.lab.api.errors import Obj
+from ktnet.lab.api.errors import Obj, not_supported
 from ktnet.lab.api.fieldcheck import FieldCheck
+from ktnet.lab.api.quantity import parse_quantity
 from ktnet.lab.api.strategies.strategy import Strategy, keep, put_default
 
 _PERCENT = re.compile("[0-9]+%")
@@ -24,6 +25,11 @@ class ResourceQuotaStrategy(Strategy):
     def default(self, obj: Obj) -> None:
         obj.setdefault("spec", {})
 
+    def check(self, check: FieldCheck, obj: Obj) -> None:
+        if obj["spec"].get("scopeSelector"):
+            raise not_supported("a scopeSelector: name the scopes")
+        check_quantities(check, "spec.hard", obj["spec"].get("hard"))
+
     def check_update(self, check: FieldCheck, new: Obj, old: Obj) -> None:
         scopes = [sorted(each["spec"].get("scopes") or []) for each in (new, old)]
         if scopes[0] != scopes[1]:
@@ -31,6 +37,45 @@ class ResourceQuotaStrategy(Strategy):
 
     def present(self, obj: Obj) -> None:
         obj.setdefault("status", {})
+
+
+class LimitRangeStrategy(Strategy):
+    """Its defaults are those of pkg/apis/core/v1/defaults.go (SetDefaults_LimitRangeItem)."""
+
+    def default(self, obj: Obj) -> None:
+        for item in obj.setdefault("spec", {}).setdefault("limits", []):
+            if item.get("type") != "Container":
+                continue
+            limits = {**(item.get("max") or {}), **(item.get("default") or {})}
+            requests = {**(item.get("min") or {}), **limits, **(item.get("defaultRequest") or {})}
+            for name, amounts in (("default", limits), ("defaultRequest", requests)):
+                if amounts:
+                    item[name] = amounts
+
+    def check(self, check: FieldCheck, obj: Obj) -> None:
+        for index, item in enumerate(obj["spec"]["limits"]):
+            field = f"spec.limits[{index}]"
+            for part in ("max", "min", "default", "defaultRequest"):
+                check_quantities(check, f"{field}.{part}", item.get(part))
+            if item.get("maxLimitRequestRatio"):
+                raise not_supported("maxLimitRequestRatio")
+
+
+def check_quantities(check: FieldCheck, field: str, amounts: Obj | None) -> None:
+    """Each is a quantity, and not negative."""
+    for key, value in (amounts or {}).items():
+        try:
+            negative = parse_quantity(value) < 0
+        except ValueError:
+            why = (
+                "quantities must match the regular expression "
+                "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            )
+            check.invalid(f"{field}[{key}]", value, why)
+        else:
+            if negative:
+                why = "must be greater than or equal to 0"
+                check.invalid(f"{field}[{key}]", str(value), why)
 
 
 class PodDisruptionBudgetStrategy(Strategy):

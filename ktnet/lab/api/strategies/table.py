@@ -17,7 +17,11 @@ from ktnet.lab.api.strategies.endpoints import EndpointSliceStrategy, EndpointsS
 from ktnet.lab.api.strategies.job import JobStrategy
 from ktnet.lab.api.strategies.networking import IngressStrategy, IpAddressStrategy
 from ktnet.lab.api.strategies.pod import PodStrategy
-from ktnet.lab.api.strategies.policy import PodDisruptionBudgetStrategy, ResourceQuotaStrategy
+from ktnet.lab.api.strategies.policy import (
+    LimitRangeStrategy,
+    PodDisruptionBudgetStrategy,
+    ResourceQuotaStrategy,
+)
 from ktnet.lab.api.strategies.rbac import (
     ClusterRoleBindingStrategy,
     ClusterRoleStrategy,
@@ -47,6 +51,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "ipaddresses": IpAddressStrategy(),
     "jobs": JobStrategy(),
     "leases": LeaseStrategy(),
+    "limitranges": LimitRangeStrategy(),
     "namespaces": NamespaceStrategy(),
     "nodes": NodeStrategy(),
     "poddisruptionbudgets": PodDisruptionBudgetStrategy(),
