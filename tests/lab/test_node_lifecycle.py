@@ -242,3 +242,69 @@ async def test_last_words_are_in_the_status(node: NodeScene) -> None:
     )
     assert terminated(await node.wait_until("writes", terminated))["message"] == "because\n"
     assert terminated(await node.wait_until("prints", terminated))["message"] == "to the log\n"
+
+
+@on_node
+async def test_a_container_that_no_longer_lives_is_started_again(node: NodeScene) -> None:
+    script = (
+        "import signal, sys\n"
+        "from http.server import HTTPServer, SimpleHTTPRequestHandler\n"
+        "signal.signal(15, lambda *_: sys.exit(3))\n"
+        "open('alive', 'w')\n"
+        "HTTPServer(('', 8080), SimpleHTTPRequestHandler).serve_forever()\n"
+    )
+    soon = {"periodSeconds": 1, "failureThreshold": 1}
+    hook = {"exec": {"command": ["sh", "-c", "echo hook > /keep/hook"]}}
+    keep = {"volumeMounts": [{"name": "keep", "mountPath": "/keep"}], "workingDir": "/keep"}
+    await node.start(
+        "lively",
+        {
+            "command": ["python", "-c", script],
+            "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+            "livenessProbe": {"httpGet": {"port": 8080, "path": "/alive"}, **soon},
+            "lifecycle": {"preStop": hook},
+            **keep,
+        },
+        volumes=[{"name": "keep", "emptyDir": {}}],
+    )
+    pod = await node.wait_until("lively", is_ready)
+    assert pod["status"]["containerStatuses"][0]["started"] is True
+    await node.execute("lively", "rm", "/keep/alive")
+
+    def is_restarted(pod):
+        (status,) = pod["status"]["containerStatuses"]
+        return status["restartCount"] >= 1 and status["lastState"]
+
+    pod = await node.wait_until("lively", is_restarted)
+    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert ended["exitCode"] == 3
+    await node.wait_until("lively", is_ready)
+    await node.execute("lively", "test", "-e", "/keep/hook")
+    node.delete("lively", 0)
+
+
+@on_node
+async def test_ends_that_are_asked_for(node: NodeScene) -> None:
+    """A hook comes before the signal, within the grace; what never starts is killed."""
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1}
+    grace = {"terminationGracePeriodSeconds": 1}
+    # pid 1 without a handler: only SIGKILL ends it.
+    node.create("late", {**SLEEP, "startupProbe": {**probe, **grace}}, restartPolicy="Never")
+    hooked = (
+        "trap 'cat /keep/hook > /dev/termination-log; exit 0' TERM; while :; do sleep 0.1; done"
+    )
+    keep = {"volumeMounts": [{"name": "keep", "mountPath": "/keep"}]}
+    volumes = [{"name": "keep", "emptyDir": {}}]
+    for name, grace_s, hook, said in (
+        ("hooked", 30, {"exec": {"command": ["sh", "-c", "echo bye > /keep/hook"]}}, "bye\n"),
+        ("sleepy", 1, {"sleep": {"seconds": 60}}, None),
+    ):
+        lifecycle = {"lifecycle": {"preStop": hook}, "command": ["sh", "-c", hooked]}
+        whole = {"volumes": volumes, "terminationGracePeriodSeconds": grace_s}
+        await node.start(name, {**lifecycle, **keep}, **whole)
+        node.delete(name)
+        pod = await node.wait_until_gone(name)
+        assert terminated(pod).get("message") == said
+    pod = await node.wait_until("late", terminated)
+    assert terminated(pod)["exitCode"] == 137
+    assert pod["status"]["phase"] == "Failed"

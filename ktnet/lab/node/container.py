@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ktnet.lab.node.child import START_FAILED
+from ktnet.lab.node.ending import Ending, end_process
 from ktnet.lab.node.images import Image, build_pull_error
 from ktnet.lab.node.launch import Launch
 from ktnet.lab.node.log import ContainerLog
 from ktnet.lab.node.pipes import open_log_pipe, open_null
-from ktnet.lab.node.probe import run_probe
+from ktnet.lab.node.probe import run_probes
 from ktnet.lab.node.process import build_exec_launch
 from ktnet.lab.node.refusal import Refusal
 from ktnet.lab.node.sandbox import Sandbox
@@ -66,6 +66,7 @@ class Container:
         *,
         pod_name: str,
         restart_policy: str,
+        grace_s: float,
         images: dict[str, Image],
         spawner: Spawner,
         plan: Callable[[Obj, Image], Plan],
@@ -79,12 +80,14 @@ class Container:
         self._spec = spec
         self._pod_name = pod_name
         self._restart_policy = restart_policy
+        self._grace_s = grace_s
         self._images = images
         self._spawner = spawner
         self._plan = plan
         self._changed = changed
         self._stopping = asyncio.Event()
         self._killed = False
+        self._ending: Ending | None = None
 
     async def run(self, sandbox: Sandbox) -> None:
         """Until it is not to be started again."""
@@ -108,16 +111,16 @@ class Container:
         self._changed()
 
     def stop(self) -> None:
-        """SIGTERM, and no restart."""
+        """Its preStop hook, SIGTERM, and no restart."""
         self._stopping.set()
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
+        if self._ending is not None:
+            self._ending.ordered.set()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL; a moment later where its hook has taken all the time."""
         self._killed = True
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
+        if self._ending is not None:
+            self._ending.overdue.set()
 
     def abandon(self) -> None:
         """Its pod has ended; where it never ran, nothing else will tell."""
@@ -220,20 +223,18 @@ class Container:
         facts = self.facts
         started = format_time(time.time_ns())
         facts.state = {"running": {"startedAt": started}}
-        facts.ready = "readinessProbe" not in self._spec
+        facts.starting = "startupProbe" in self._spec
+        facts.ready = "readinessProbe" not in self._spec and not facts.starting
         self.process = process
         self._launch = plan.launch
         self._changed()
         try:
-            # An order to end may have come before there was anything to signal.
-            if self._stopping.is_set():
-                process.send_signal(signal.SIGKILL if self._killed else signal.SIGTERM)
             async with asyncio.TaskGroup() as tasks:
-                probing = tasks.create_task(self._probe(sandbox))
+                attending = tasks.create_task(self._attend(process, sandbox))
                 code = await process.wait()
-                probing.cancel()
+                attending.cancel()
         finally:
-            self.process = None
+            self.process = self._ending = None
             await process.end()
         assert self.log is not None  # noqa: S101 -- begun before the process
         await self.log.wait_for_end()
@@ -245,9 +246,14 @@ class Container:
         self._changed()
         return code
 
-    async def _probe(self, sandbox: Sandbox) -> None:
-        if "readinessProbe" not in self._spec:
-            return
+    async def _attend(self, process: Process, sandbox: Sandbox) -> None:
+        """Probes it, and ends it where it is to end."""
+        ending = self._ending = Ending()
+        # An order to end may have come before there was anything to signal.
+        if self._stopping.is_set():
+            ending.ordered.set()
+        if self._killed:
+            ending.overdue.set()
 
         async def execute(command: list[str]) -> int:
             with open_null() as null:
@@ -261,7 +267,18 @@ class Container:
             self.facts.ready = ready
             self._changed()
 
-        await run_probe(self._spec, sandbox.address, execute, report)
+        def start() -> None:
+            self.facts.starting = False
+            report("readinessProbe" not in self._spec)
+
+        def fail(probe: Obj) -> None:
+            ending.order(float(probe.get("terminationGracePeriodSeconds", self._grace_s)))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(end_process(process, ending, self._spec, sandbox.address, execute))
+            await run_probes(
+                self._spec, sandbox.address, execute, started=start, report=report, failed=fail
+            )
 
     async def _back_off(self, delay_s: float) -> None:
         """Waits before a restart, and says so as late as a kubelet does."""

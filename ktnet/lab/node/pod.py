@@ -37,6 +37,8 @@ from ktnet.lab.node.volumes import Volumes
 Obj = dict[str, Any]
 log = logging.getLogger(__name__)
 
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+
 LEAST_GRACE_S = 1.0
 """A kubelet gives this much even to a pod that was deleted without grace."""
 
@@ -90,6 +92,7 @@ class PodWorker:
                 spec,
                 pod_name=name,
                 restart_policy=pod["spec"].get("restartPolicy", "Always"),
+                grace_s=float(pod["spec"].get("terminationGracePeriodSeconds", 30)),
                 images=node.images,
                 spawner=node.spawner,
                 plan=self._plan,
@@ -281,3 +284,8 @@ def check_pod(pod: Obj) -> None:
     for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"):
         if spec.get(key):
             raise PodRejected("UnsupportedByLab", f"the lab's kubelet does not run {key}")
+    for container in spec["containers"]:
+        if "postStart" in (container.get("lifecycle") or {}):
+            raise PodRejected("UnsupportedByLab", "the lab's kubelet does not run postStart hooks")
+        if any("grpc" in (container.get(name) or {}) for name in PROBES):
+            raise PodRejected("UnsupportedByLab", "the lab's kubelet does not ask by gRPC")

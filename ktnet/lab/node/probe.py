@@ -1,4 +1,4 @@
-"""Asks a container whether it is ready.
+"""Asks a container whether it has started, is ready, and still lives.
 
 https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
 """
@@ -21,6 +21,53 @@ MOST_STATUS_BYTES = 4096
 EXTRA_PROBE_S = 0.1
 """While a container is not ready, a kubelet also asks whenever it hears of the pod, so also when
 its own word that the container runs comes back to it (documentation of `periodSeconds`)."""
+
+
+async def run_probes(
+    container: Obj,
+    address: IPv4Address,
+    execute: Execute,
+    *,
+    started: Callable[[], None],
+    report: Callable[[bool], None],
+    failed: Callable[[Obj], None],
+) -> None:
+    """All probes of a container that runs, until cancelled.
+
+    `started` is called once the startup probe says yes, `report` for each change of readiness, and
+    `failed` with the probe by which the container is to end. Before it has started nobody asks the
+    others.
+    """
+    startup, liveness = container.get("startupProbe"), container.get("livenessProbe")
+    if startup is not None:
+        if not await _outlast(startup, container, address, execute, wanted=True):
+            failed(startup)
+            return
+        started()
+    async with asyncio.TaskGroup() as tasks:
+        if "readinessProbe" in container:
+            tasks.create_task(run_probe(container, address, execute, report))
+        if liveness is not None:
+            await _outlast(liveness, container, address, execute, wanted=False)
+            failed(liveness)
+
+
+async def _outlast(
+    probe: Obj, container: Obj, address: IPv4Address, execute: Execute, *, wanted: bool
+) -> bool:
+    """Asks until it has failed too often in a row (False) or, where that is wanted, until a yes."""
+    await asyncio.sleep(probe.get("initialDelaySeconds", 0))
+    in_a_row = 0
+    while True:
+        if await ask_once(probe, container, address, execute):
+            if wanted:
+                return True
+            in_a_row = 0
+        else:
+            in_a_row += 1
+            if in_a_row >= probe.get("failureThreshold", 3):
+                return False
+        await asyncio.sleep(probe.get("periodSeconds", 10))
 
 
 async def run_probe(
@@ -51,7 +98,7 @@ async def ask_once(probe: Obj, container: Obj, address: IPv4Address, execute: Ex
             if "tcpSocket" in probe:
                 return await _connect(address, find_port(probe["tcpSocket"], container))
             if "httpGet" in probe:
-                return await _get(probe["httpGet"], container, address)
+                return 200 <= await get_status(probe["httpGet"], container, address) < 400
     except (OSError, TimeoutError, ValueError, LookupError):
         return False
     return False
@@ -76,8 +123,8 @@ async def _connect(address: IPv4Address, port: int) -> bool:
     return True
 
 
-async def _get(target: Obj, container: Obj, address: IPv4Address) -> bool:
-    """Any status from 200 to 399 is a yes."""
+async def get_status(target: Obj, container: Obj, address: IPv4Address) -> int:
+    """The status of an HTTP answer; 0 for what is none. Raises OSError, ValueError."""
     host = target.get("host") or str(address)
     port = find_port(target, container)
     headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.36", "Accept": "*/*"}
@@ -93,4 +140,4 @@ async def _get(target: Obj, container: Obj, address: IPv4Address) -> bool:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-    return len(status) >= 2 and 200 <= int(status[1]) < 400
+    return int(status[1]) if len(status) >= 2 else 0

@@ -31,6 +31,8 @@ class ContainerFacts:
     last_state: Obj = field(default_factory=dict)
     restarts: int = 0
     ready: bool = False
+    starting: bool = False
+    """It runs, and its startup probe has yet to say yes."""
     container_id: str = ""
     identity: Identity | None = None
     over: bool = False
@@ -172,7 +174,7 @@ def build_container_status(facts: ContainerFacts) -> Obj:
         status["image"] = full_name
         status["imageID"] = build_image_id(full_name)
         status["containerID"] = facts.container_id
-    status["started"] = facts.running
+    status["started"] = facts.running and not facts.starting
     if facts.container_id:
         status["resources"] = spec.get("resources") or {}
     if spec.get("volumeMounts"):

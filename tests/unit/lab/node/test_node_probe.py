@@ -1,6 +1,7 @@
-"""Readiness probes against real listeners on loopback."""
+"""Probes against real listeners on loopback."""
 
 import asyncio
+import contextlib
 from ipaddress import IPv4Address
 
 import pytest
@@ -113,3 +114,68 @@ def test_thresholds(monkeypatch):
         asyncio.run(scenario())
     # no, yes yes -> ready, no, yes, no no -> not ready, yes, no, yes
     assert reports == [True, False]
+
+
+def run_scripted(container, answers, seconds=1.0):
+    """What `run_probes` tells of a container whose commands answer so, by the probe's name."""
+    told = []
+    scripts = {name: iter(each) for name, each in answers.items()}
+
+    async def execute(command):
+        (name,) = command
+        return 0 if next(scripts[name], answers[name][-1]) else 1
+
+    async def scenario():
+        over = asyncio.Event()
+
+        def fail(probe):
+            told.append(f"failed {probe['exec']['command'][0]}")
+            over.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(
+                probe_module.run_probes(
+                    container,
+                    LOOPBACK,
+                    execute,
+                    started=lambda: told.append("started"),
+                    report=lambda ready: told.append(f"ready {ready}"),
+                    failed=fail,
+                )
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), seconds)
+            running.cancel()
+
+    asyncio.run(scenario())
+    return told
+
+
+def by_command(name, **settings):
+    return {"exec": {"command": [name]}, "periodSeconds": 0.01, **settings}
+
+
+def test_a_container_that_does_not_live_is_given_up_after_failures_in_a_row():
+    container = {"livenessProbe": by_command("live", failureThreshold=2)}
+    assert run_scripted(container, {"live": [1, 0, 1, 0, 0]}) == ["failed live"]
+    assert run_scripted(container, {"live": [1, 0, 1, 0, 1]}, 0.2) == []
+
+
+def test_nobody_asks_before_it_has_started():
+    container = {
+        "startupProbe": by_command("up", failureThreshold=9),
+        "readinessProbe": by_command("ready"),
+        "livenessProbe": by_command("live", failureThreshold=1),
+    }
+    told = run_scripted(container, {"up": [0, 0, 1], "ready": [1], "live": [1, 1, 0]})
+    assert told[0] == "started"
+    assert "ready True" in told[1:]
+    assert told[-1] == "failed live"
+
+
+def test_a_container_that_does_not_start_is_given_up():
+    container = {
+        "startupProbe": by_command("up", failureThreshold=3),
+        "readinessProbe": by_command("ready"),
+    }
+    assert run_scripted(container, {"up": [0], "ready": [1]}) == ["failed up"]
