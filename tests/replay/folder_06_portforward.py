@@ -15,10 +15,10 @@ from replaying import ADMIN, Folder, Lab
 from scene import build_cluster
 
 FOLDER = "06-portforward"
-MATCHED_AT_LEAST = 40
+MATCHED_AT_LEAST = 47
 
-_MINUTES = "waits for minutes; the same for seconds: tests/lab/test_connect_faults.py"
-_KUBELET = "needs a kubelet that ends containers: tests/lab/test_node_access.py"
+_MINUTES = "waits for minutes"
+_KUBELET = "needs a kubelet that ends containers: tests/lab/test_connect_breaks.py"
 LISTED = {
     **dict.fromkeys(("idle-270s-no-ping", "idle-270s-ping-30s", "idle-900s-no-ping"), _MINUTES),
     **dict.fromkeys(
@@ -28,7 +28,6 @@ LISTED = {
         ),
         _KUBELET,
     ),
-    "download-8MiB-slow-reader": "is about the client: reads slowly for longer than a test may",
 }
 
 

@@ -25,7 +25,7 @@ MOMENTS = frozenset(
     }
 )
 
-_TERMINAL = "needs a terminal, which the pods of this replay haven't"
+_TERMINAL = "needs a terminal: test_node_access.py, test_api_exec_and_logs.py"
 LISTED = dict.fromkeys(("exec-v4-tty-resize", "exec-v5-tty-resize"), _TERMINAL)
 
 
