@@ -7,5 +7,6 @@ time (`open_capture` is there); `flows` finds the flow that it belongs to, or be
 connection's local end, in two halves: `receiving`, with `reassembly` for what came too early, and
 `sending`, both within the memory that `budget` allows; what they want done are `commands`; `frame`
 builds what goes back to the device, `refusal` the answers to what is not carried; `counters` say
-how much there was. `probe` sends the first connection through it all, before anybody else does.
+how much there was. `probe` sends the first packets through it all, before anybody else does, and
+finds out whether a firewall lets them come back.
 """

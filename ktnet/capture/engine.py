@@ -58,6 +58,7 @@ class Engine:
         self.dialer = dialer
         self.budget = Budget()
         self.counters = Counters()
+        self.icmp_errors = True
         self._device = device
         self._datagrams = datagrams
         self._flows = FlowTable(self, local_targets)
@@ -118,7 +119,7 @@ class Engine:
             ):
                 pass
             elif packet.protocol != PROTOCOL_TCP:
-                self._answer(refuse_packet(packet))
+                self._answer(refuse_packet(packet) if self.icmp_errors else None)
             elif vnet.checksum_is_trusted or checksum_is_right(
                 packet.source, packet.destination, packet.payload
             ):
@@ -213,6 +214,18 @@ class Capture:
     def describe_flows(self, most: int) -> list[dict[str, Any]]:
         """Those connections that have carried most, as JSON, the largest first."""
         return self._engine.describe_flows(most)
+
+    @property
+    def icmp_errors(self) -> bool:
+        """Whether applications hear ICMP errors."""
+        return self._engine.icmp_errors
+
+    def answer_without_icmp(self) -> None:
+        """Tell of unreachable targets by resets from now on, and of what isn't carried not at all.
+
+        For machines with a firewall that drops ICMP errors: `probe_firewall` finds out.
+        """
+        self._engine.icmp_errors = False
 
     async def wait_lost(self) -> None:
         """Wait until the device is gone, and raise HostNetworkError then."""

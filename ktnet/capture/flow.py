@@ -29,6 +29,8 @@ class Surroundings(Protocol):
     dialer: Dialer
     budget: Budget
     counters: Counters
+    icmp_errors: bool
+    """Whether applications hear ICMP errors: a firewall of this machine may drop them."""
 
     def now_s(self) -> float:
         """The time, by a clock that only goes forward."""
@@ -190,7 +192,8 @@ class CapturedFlow:
         self._end_unopened()
 
     def _refuse(self, failure: OpenFailure) -> None:
-        frame = refuse_syn(self._syn_packet, failure)
+        errors = self._surroundings.icmp_errors
+        frame = refuse_syn(self._syn_packet, failure, icmp_errors=errors)
         if frame is not None:
             self._surroundings.write(frame)
 

@@ -47,15 +47,18 @@ def refuse_packet(packet: Ipv4Packet) -> bytes | None:
     return _refuse(packet, Unreachable.PROHIBITED)
 
 
-def refuse_syn(syn_packet: bytes, failure: OpenFailure) -> bytes | None:
+def refuse_syn(
+    syn_packet: bytes, failure: OpenFailure, *, icmp_errors: bool = True
+) -> bytes | None:
     """The frame that tells an application why its connection can't be; None: silence.
 
-    `syn_packet` is the IPv4 packet that asked for it, which has been parsed before.
+    `syn_packet` is the IPv4 packet that asked for it, which has been parsed before. Without
+    `icmp_errors`, which a firewall of this machine would drop, unreachable is told by a reset.
     """
     packet = parse_ipv4(memoryview(syn_packet))
-    if failure is OpenFailure.REFUSED:
-        return refuse_segment(packet, parse_tcp(packet.payload))
     code = UNREACHABLE_CODES.get(failure)
+    if failure is OpenFailure.REFUSED or (code is not None and not icmp_errors):
+        return refuse_segment(packet, parse_tcp(packet.payload))
     return None if code is None else _refuse(packet, code)
 
 

@@ -101,6 +101,10 @@ def show_sessions(sessions: list[dict[str, Any]], *, wide: bool) -> None:
     for session in sessions:
         if "tunnel" in session:
             click.echo(f"pid {session['pid']} tunnel: {describe_tunnel(session['tunnel'])}")
+        if not session.get("icmp_errors", True):
+            from ktnet.session.state import WITHOUT_ICMP
+
+            click.echo(f"pid {session['pid']} firewall: {WITHOUT_ICMP}")
         if "dns" in session:
             click.echo(f"pid {session['pid']} names: {describe_names(session['dns'])}")
 

@@ -124,12 +124,16 @@ def plan_host(
     warnings += _explain_overlaps(planned, facts.routes)
     unreachable, said = plan_unreachable(facts, ipv6, excluded6)
     warnings += said
-    address, peer = _pick_addresses(facts, (*planned, *found, *asked))
+    link = plan_link(facts, (*planned, *found, *asked), mtu)
     return HostPlan(
-        link=LinkPlan(_pick_name(facts.links), address, peer, mtu),
+        link=link,
         routes=planned,
         resolver=plan_resolver(
-            facts.resolver, address, search, (*build_reverse_zones(planned), *routing), mode=mode
+            facts.resolver,
+            link.address,
+            search,
+            (*build_reverse_zones(planned), *routing),
+            mode=mode,
         ),
         warnings=tuple(warnings),
         unreachable=unreachable,
@@ -199,6 +203,11 @@ def _explain_overlaps(planned: Sequence[IPv4Network], routes: Iterable[RouteFact
         elif around:
             names = ", ".join(map(str, around[:3])) + (" ..." if len(around) > 3 else "")
             yield f"{names} is captured, though the wider route to {where} covers it"
+
+
+def plan_link(facts: HostFacts, captured: Iterable[IPv4Network] = (), mtu: int = MTU) -> LinkPlan:
+    """A TUN with a name and addresses that are free. Raises HostNetworkError where none are."""
+    return LinkPlan(_pick_name(facts.links), *_pick_addresses(facts, captured), mtu)
 
 
 def _pick_addresses(

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from ktnet.capture.engine import Capture, open_capture
-from ktnet.capture.probe import PROBE_PORT, probe
+from ktnet.capture.probe import PROBE_PORT, probe, probe_firewall
 from ktnet.cluster.cidrs import (
     ClusterRanges,
     api_server_addresses,
@@ -45,6 +45,7 @@ from ktnet.session.names import (
 )
 from ktnet.session.options import ConnectOptions
 from ktnet.session.report import Report
+from ktnet.session.state import WITHOUT_ICMP
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import PROBE_HOST
@@ -104,6 +105,7 @@ class Session:
             "link": self.plan.link.name,
             "routes": [str(network) for network in self.plan.routes],
             "added": [str(network) for network in self.names.added],
+            "icmp_errors": self.capture.icmp_errors,
             "unreachable": [str(network) for network in self.plan.unreachable],
             "flows": asdict(self.capture.counters),
             **self.names.describe(),
@@ -174,6 +176,8 @@ async def open_session(
             plan=plan,
             fact=facts.resolver,
         )
+        if not capture.icmp_errors:
+            report.note(WITHOUT_ICMP)
         # Undone before the parts that it points to go, and by the helper where we are killed.
         parts.push_async_callback(host.release)
         await names.apply()
@@ -215,6 +219,8 @@ async def enter_capture(
             parse_nameservers(facts.resolver),
         )
     )
+    if not await probe_firewall(probed[0], plan.link.name):
+        capture.answer_without_icmp()
     await probe(probed[0], PROBE_TIMEOUT_S)
     return capture, proxy
 

@@ -1,10 +1,16 @@
-"""How a tunnel is, for `ktnet status`."""
+"""How a session is, for `ktnet status`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+WITHOUT_ICMP = (
+    "a firewall of this machine drops ICMP errors: what can't be reached in the cluster looks"
+    " refused, and UDP, which isn't carried, gets no answer"
+)
+"""For the user, where `ktnet.capture.probe` has found that."""
 
 
 @dataclass

@@ -65,6 +65,7 @@ def test_a_sound_environment_passes(lab: Lab) -> None:
     for name in ("credentials", "clock", "server-version", "rights", "shadow", "ranges", "routes"):
         assert result_of(checks, name) == "ok", name
     assert result_of(checks, "leftovers") == "ok"
+    assert result_of(checks, "firewall") == "ok"
 
 
 def test_it_is_read_by_people_too(lab: Lab) -> None:

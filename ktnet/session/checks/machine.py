@@ -83,7 +83,7 @@ def _check_device() -> Check:
 
 def _check_rights() -> Check:
     if os.geteuid() == 0:
-        if _has_net_admin():
+        if has_net_admin():
             return ok("rights-here", "root, with NET_ADMIN")
         return fail(
             "rights-here",
@@ -104,7 +104,7 @@ def _check_rights() -> Check:
     )
 
 
-def _has_net_admin() -> bool:
+def has_net_admin() -> bool:
     """CAP_NET_ADMIN (12) in the effective set (proc_pid_status(5))."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapEff:"):

@@ -8,6 +8,7 @@ from ktnet.cluster.rights import Command
 from ktnet.errors import KtnetError
 from ktnet.session.checks.access import check_access
 from ktnet.session.checks.deep import check_deep
+from ktnet.session.checks.firewall import check_firewall
 from ktnet.session.checks.machine import check_machine
 from ktnet.session.checks.namespace import check_namespace
 from ktnet.session.checks.network import check_network
@@ -37,6 +38,7 @@ async def run_checks(
             if needs_tun:
                 async for check in check_network(cluster, options):
                     yield check
+                yield await check_firewall()
             if deep and admitted:
                 async for check in check_deep(cluster, options.shadow):
                     yield check

@@ -62,6 +62,7 @@ class Bench:
         self.dialer = self
         self.budget = Budget()
         self.counters = Counters()
+        self.icmp_errors = True
         self.time_s = 0.0
         self.openings: list[Opening] = []
         self.frames: list[IP] = []
