@@ -7,6 +7,7 @@ asks what we may of what `rights` lists, `manifests` says what a session creates
 without an image of ours), `session` creates it, waits for it (`startup`, with `verdict` on the
 pod's state, and `hostkey` from its log), renews its Lease (`heartbeat`), watches it (`podwatch`),
 moves what it owns to its successor (`dependents`) and deletes it (`removal`); `portforward` or
-`direct` reach its SSH server; `cidrs` and `services` learn which addresses and names are the
-cluster's.
+`direct` reach its SSH server; `istio` leads marked requests there (`istio_plan` and
+`istio_removal` say by which changes of which objects); `cidrs` and `services` learn which addresses
+and names are the cluster's.
 """

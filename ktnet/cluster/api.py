@@ -83,6 +83,20 @@ class Api:
             answer = _parse_object(await self._read(response, "get", "/version", None))
         return str(answer.get("gitVersion") or "")
 
+    async def list_group_versions(self, group: str) -> list[str]:
+        """The versions of an API group, such as "v1"; none where the server has no such group.
+
+        https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api: anybody may ask
+        who is known there.
+        """
+        path = f"/apis/{group}"
+        try:
+            async with self._open("GET", path, {}) as response:
+                answer = _parse_object(await self._read(response, "get", path, None))
+        except NotFound:
+            return []
+        return [str(each.get("version")) for each in _take_objects(answer.get("versions"))]
+
     async def who_am_i(self) -> str:
         """Our name there; empty where the server doesn't tell (before Kubernetes 1.28)."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
@@ -160,10 +174,12 @@ class Api:
         propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
         grace_s: int | None = None,
         uid: str | None = None,
+        resource_version: str | None = None,
     ) -> Json:
         """Delete an object, and what it owns: the server's own default for Jobs orphans that.
 
-        With `uid`, only that very object: Conflict where another one has the name now.
+        With `uid`, only that very object: Conflict where another one has the name now; with
+        `resource_version`, only while nobody has changed it.
         """
         options: Json = {
             "apiVersion": "v1",
@@ -172,8 +188,11 @@ class Api:
         }
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if any(preconditions.values()):
+            options["preconditions"] = {
+                key: value for key, value in preconditions.items() if value is not None
+            }
         return await self._call("DELETE", "delete", plural, namespace, name, body=options)
 
     async def read_log(self, pod: str, container: str, *, namespace: str, tail: int) -> str:

@@ -194,6 +194,14 @@ def list_for_restoring() -> tuple[Right, ...]:
     return _RESTORING.rights
 
 
+def list_for_istio() -> tuple[Right, ...]:
+    """What it takes to add a mark to Istio's objects, and to remove it again."""
+    return (
+        *_rights("destinationrules", "list", "create", "patch", "delete"),
+        *_rights("virtualservices", "list", "create", "patch", "delete"),
+    )
+
+
 def list_optional(command: Command) -> tuple[Optional, ...]:
     """Without one of these it does less, and says so."""
     return _OPTIONAL[command]

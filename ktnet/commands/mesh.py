@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mode",
-    type=click.Choice(["auto", "manual"]),
+    type=click.Choice(["auto", "manual", "istio"]),
     default="auto",
     show_default=True,
     help="auto: a router stands in front of the Service, which all who mesh it share. manual: a "
-    "marked pod beside the others; the routing rules are yours, and printed ready to apply.",
+    "marked pod beside the others; the routing rules are yours, and printed ready to apply. "
+    "istio: those rules are added to Istio's objects, and removed at the end.",
 )
 @click.option(
     "--on-disconnect",
@@ -93,8 +94,13 @@ def mesh(
 
 def find_opener(mode: str) -> Open:
     """What opens a session in this mode."""
+    from ktnet.session.istio import open_istio_session
     from ktnet.session.mesh import open_mesh_session
     from ktnet.session.mesh_auto import open_auto_session
 
-    openers: dict[str, Open] = {"auto": open_auto_session, "manual": open_mesh_session}
+    openers: dict[str, Open] = {
+        "auto": open_auto_session,
+        "manual": open_mesh_session,
+        "istio": open_istio_session,
+    }
     return openers[mode]

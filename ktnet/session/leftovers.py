@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ktnet.cluster import leftovers
 from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.holding import describe_silence, find_holder
+from ktnet.cluster.istio_leftovers import recover_marked
 from ktnet.cluster.mesh_leftovers import (
     list_mesh_leftovers,
     list_meshed,
@@ -19,6 +20,7 @@ from ktnet.cluster.sessions import SessionView, list_sessions
 from ktnet.cluster.workload import KINDS
 from ktnet.errors import Forbidden, KtnetError, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
+from ktnet.session.istio_leftovers import clean_rules, find_wanted
 from ktnet.session.options import ClusterOptions
 from ktnet.session.report import Report
 
@@ -49,7 +51,8 @@ async def recover(options: ClusterOptions, name: str | None, *, force: bool, tel
                 else any(each.holder == me for each in mesh.record.members)
             )
         ]
-        if not wanted and not meshed:
+        rules, marked = await find_wanted(cluster, name)
+        if not wanted and not meshed and not marked:
             raise NotFound(
                 f"nothing of ktnet's to put back in namespace {cluster.namespace}"
                 + (f" by the name of {name}" if name else f" that {me} has taken"),
@@ -58,6 +61,10 @@ async def recover(options: ClusterOptions, name: str | None, *, force: bool, tel
         await leftovers.recover(cluster.api, cluster.namespace, wanted, force=force, tell=tell)
         for mesh in meshed:
             await recover_mesh(cluster.api, cluster.namespace, mesh, force=force, tell=tell)
+        if rules is not None:
+            await recover_marked(
+                cluster.api, cluster.namespace, rules, marked, force=force, tell=tell
+            )
 
 
 def is_named(taken: Taken, text: str) -> bool:
@@ -89,9 +96,9 @@ async def clean(options: ClusterOptions, *, all_users: bool, dry_run: bool, tell
                 )
             else:
                 await leftovers.remove(cluster.api, cluster.namespace, each, tell)
-        return len(found) + await _clean_meshes(
-            cluster, all_users=all_users, dry_run=dry_run, tell=tell
-        )
+        meshes = await _clean_meshes(cluster, all_users=all_users, dry_run=dry_run, tell=tell)
+        ruled = await clean_rules(cluster, all_users=all_users, dry_run=dry_run, tell=tell)
+        return len(found) + meshes + ruled
 
 
 async def _clean_meshes(cluster: Cluster, *, all_users: bool, dry_run: bool, tell: Tell) -> int:

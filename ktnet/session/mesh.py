@@ -15,9 +15,10 @@ from ktnet.cluster.mesh import build_labels, build_name, build_rules
 from ktnet.cluster.readiness import wait_until_ready
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_required
+from ktnet.cluster.workload import Subject as Workload
 from ktnet.cluster.workload import find_services, find_subject
 from ktnet.errors import Conflict, NotFound
-from ktnet.session.cluster import open_cluster
+from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.inbound import Inbound, open_inbound
 from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
@@ -77,6 +78,23 @@ class MeshSession:
         raise NotFound("`ktnet mesh` doesn't touch this machine's names")
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is meshed, as it was found before anything was made."""
+
+    cluster: Cluster
+    workload: Workload
+    services: list[dict[str, Any]]
+    labels: dict[str, str]
+    """Of the version's pod: the workload's, and the mark."""
+    session: str
+
+    @property
+    def hosts(self) -> list[str]:
+        """The Services' names."""
+        return [each["metadata"]["name"] for each in self.services]
+
+
 @asynccontextmanager
 async def open_mesh_session(options: MeshOptions, report: Report) -> AsyncIterator[MeshSession]:
     """Serves until the context is left; then nothing of it remains. Nothing of the user's changes.
@@ -84,28 +102,59 @@ async def open_mesh_session(options: MeshOptions, report: Report) -> AsyncIterat
     Raises NotFound for an unknown workload, Conflict where somebody has the mark, and a KtnetError
     that says which part failed, everything undone.
     """
-    async with AsyncExitStack() as parts:
-        cluster = await parts.enter_async_context(open_cluster(options.cluster))
+    async with (
+        open_subject(options, report) as subject,
+        open_version(options, subject, report) as session,
+    ):
+        labels = ", ".join(f"{key}={text}" for key, text in subject.labels.items())
+        report.show(f"# labels: {labels}")
+        for host in subject.hosts:
+            report.note(
+                f"without rules, Service {host} sends a random share of all its traffic here"
+            )
+            pod_labels = subject.workload.pod_labels
+            report.show(build_rules(host, pod_labels, options.key, options.value))
+        yield session
+
+
+@asynccontextmanager
+async def open_subject(options: MeshOptions, report: Report) -> AsyncIterator[Subject]:
+    """What is to be meshed, and the rights for it. Nothing is made."""
+    async with open_cluster(options.cluster) as cluster:
         report.step("cluster", cluster.describe())
         via = options.shadow.via
         needed = list_required("mesh", port_forward=via == "port-forward")
         await require_rights(cluster.api, cluster.namespace, needed)
-        subject = await find_subject(cluster.api, cluster.namespace, options.workload)
-        services = await find_services(cluster.api, cluster.namespace, subject.pod_labels)
-        ports = resolve_exposures(options.exposures, subject.pod_spec, services)
-        name = build_name(subject.name, options.value)
-        labels = build_labels(subject.pod_labels, options.key, options.value)
-        spec = build_exposing_spec(options.shadow, cluster.namespace, ports)
-        spec = replace(spec, command="mesh", session=name, pod_labels=tuple(labels.items()))
-        try:
-            await cluster.api.get("jobs", name, namespace=cluster.namespace)
-        except NotFound:
-            pass
-        else:
-            raise Conflict(
-                f"somebody has the mark {options.value} of {subject.title}: there is a Job {name}",
-                hint="choose another --version-mark; `ktnet status` says whose it is",
-            )
+        workload = await find_subject(cluster.api, cluster.namespace, options.workload)
+        services = await find_services(cluster.api, cluster.namespace, workload.pod_labels)
+        name = build_name(workload.name, options.value)
+        labels = build_labels(workload.pod_labels, options.key, options.value)
+        yield Subject(cluster, workload, services, labels, name)
+
+
+@asynccontextmanager
+async def open_version(
+    options: MeshOptions, subject: Subject, report: Report
+) -> AsyncIterator[MeshSession]:
+    """The marked pod beside the others, and its ports that lead here.
+
+    Raises Conflict where somebody has the mark.
+    """
+    cluster, name, title = subject.cluster, subject.session, subject.workload.title
+    ports = resolve_exposures(options.exposures, subject.workload.pod_spec, subject.services)
+    spec = build_exposing_spec(options.shadow, cluster.namespace, ports)
+    pod_labels = tuple(subject.labels.items())
+    spec = replace(spec, command="mesh", session=name, pod_labels=pod_labels)
+    try:
+        await cluster.api.get("jobs", name, namespace=cluster.namespace)
+    except NotFound:
+        pass
+    else:
+        raise Conflict(
+            f"somebody has the mark {options.value} of {title}: there is a Job {name}",
+            hint="choose another --version-mark; `ktnet status` says whose it is",
+        )
+    async with AsyncExitStack() as parts:
         tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
         inbound = await parts.enter_async_context(open_inbound(tunnel, ports, report))
         # Callers are served until the shadow has sent the last of them away.
@@ -116,12 +165,4 @@ async def open_mesh_session(options: MeshOptions, report: Report) -> AsyncIterat
                 cluster.api, cluster.namespace, tunnel.shadow.pod.name, spec.timeout_s
             )
         report.step("mark", f"{options.key}={options.value} on {name}")
-        report.show("# labels: " + ", ".join(f"{key}={text}" for key, text in labels.items()))
-        for service in services:
-            host = service["metadata"]["name"]
-            report.note(
-                f"without rules, Service {host} sends a random share of all its traffic here"
-            )
-            report.show(build_rules(host, subject.pod_labels, options.key, options.value))
-        mark = f"{options.key}: {options.value}"
-        yield MeshSession(subject.title, mark, tunnel, inbound)
+        yield MeshSession(title, f"{options.key}: {options.value}", tunnel, inbound)

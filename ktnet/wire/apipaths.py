@@ -25,6 +25,8 @@ _GROUPS = {
     "rolebindings": "/apis/rbac.authorization.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "servicecidrs": "/apis/networking.k8s.io/v1",
+    "destinationrules": "/apis/networking.istio.io/v1",
+    "virtualservices": "/apis/networking.istio.io/v1",
     "selfsubjectreviews": "/apis/authentication.k8s.io/v1",
     "selfsubjectaccessreviews": "/apis/authorization.k8s.io/v1",
     "selfsubjectrulesreviews": "/apis/authorization.k8s.io/v1",
@@ -35,18 +37,28 @@ Query = Mapping[str, str | int]
 
 def find_group(plural: str) -> str:
     """The API group of a kind; empty for the core."""
-    _, top, *rest = _GROUPS[plural].split("/")
+    _, top, *rest = _find_root(plural).split("/")
     return rest[0] if top == "apis" else ""
+
+
+def _find_root(plural: str) -> str:
+    """Of a kind's group and version; another one than usual by kubectl's way of naming it, such as
+    "virtualservices.v1beta1.networking.istio.io"."""
+    _, dot, rest = plural.partition(".")
+    if not dot:
+        return _GROUPS[plural]
+    version, _, group = rest.partition(".")
+    return f"/apis/{group}/{version}"
 
 
 def build_path(
     plural: str, namespace: str | None = None, name: str | None = None, subresource: str = ""
 ) -> str:
     """The path of a collection, an object or its subresource; no namespace means all of them."""
-    parts = [_GROUPS[plural]]
+    parts = [_find_root(plural)]
     if namespace is not None:
         parts += ["namespaces", quote(namespace, safe="")]
-    parts.append(plural)
+    parts.append(plural.partition(".")[0])
     if name is not None:
         parts.append(quote(name, safe=""))
     if subresource:

@@ -51,6 +51,14 @@ UNPROVEN: dict[tuple[str, str], str] = {
     ("get", "rolebindings.rbac.authorization.k8s.io"): (
         f"{_REFERENCE}authorization-resources/role-binding-v1/"
     ),
+    ("get", "/apis/networking.istio.io"): "kubernetes.io/docs/concepts/overview/kubernetes-api/",
+    **{
+        (verb, f"{plural}.networking.istio.io"): (
+            "kubernetes.io/docs/concepts/extend-kubernetes/api-extension/custom-resources/"
+        )
+        for verb in ("list", "create", "patch", "delete")
+        for plural in ("destinationrules", "virtualservices")
+    },
     ("patch", "services"): "RFC 6902 (as of Deployments, which are recorded)",
 }
 """(verb, resource) that no recording shows, and where Kubernetes says how it is answered."""

@@ -1,0 +1,188 @@
+"""A version of one's own that Istio's rules send marked requests to.
+
+shadow with the mark ─► Ready? ─► subset, routes ─► (marked requests) ─► routes, subset ─► gone
+                                   added to Istio's objects               removed
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from ktnet.cluster.holding import find_holder
+from ktnet.cluster.istio import GROUP, Rules, find_rules
+from ktnet.cluster.istio_hosts import Targets
+from ktnet.cluster.istio_plan import Version
+from ktnet.cluster.istio_record import Entry
+from ktnet.cluster.review import require_rights
+from ktnet.cluster.rights import list_for_istio
+from ktnet.cluster.workload import find_gitops
+from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, UsageError
+from ktnet.session.istio_leftovers import clean_rules
+from ktnet.session.leftovers import tidy
+from ktnet.session.live import LiveRequest
+from ktnet.session.mesh import MeshOptions, MeshSession, Subject, open_subject, open_version
+from ktnet.session.report import Report
+from ktnet.wire import meshrecord
+from ktnet.wire.record import build_time
+
+_RETRY_INTERVAL_S, _RETRY_FOR_S = 1.0, 120.0
+"""To take the rules out, while the API server is away."""
+
+
+class IstioSession:
+    """A version that marked requests are led to."""
+
+    def __init__(
+        self, mesh: MeshSession, rules: Rules, version: Version, subject: Subject, report: Report
+    ) -> None:
+        self._mesh = mesh
+        self._rules = rules
+        self._version = version
+        self._subject = subject
+        self._report = report
+        self._is_undone = False
+
+    async def add(self) -> None:
+        """From now on marked requests are led here. Raises Conflict where that can't be done."""
+        entry = self._version.entry
+        open_routes = await self._rules.add(self._version)
+        services = ", ".join(entry.services)
+        self._report.step("rules", f"requests to {services} with `{entry.mark}` come here")
+        for route in open_routes:
+            self._report.note(
+                f"{route} leads to no subset that leaves this version out: a random share of its "
+                "requests comes here"
+            )
+
+    async def watch(self) -> None:
+        """Has the tunnel come back whenever it breaks; raises what can't come back."""
+        await self._mesh.watch()
+
+    async def end(self) -> None:
+        """Take the rules out. What fails is told, and left to `clean`."""
+        entry = self._version.entry
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _RETRY_FOR_S
+        while True:
+            try:
+                await self._rules.remove(entry.session, entry.name)
+            except ClusterUnreachable as error:
+                if loop.time() < give_up_at:
+                    await asyncio.sleep(_RETRY_INTERVAL_S)
+                    continue
+                self._say_not_undone(error)
+            except KtnetError as error:
+                self._say_not_undone(error)
+            else:
+                self._is_undone = True
+            return
+
+    def _say_not_undone(self, error: KtnetError) -> None:
+        self._report.note(
+            f"the rules of {self._version.entry.name} could not be removed: {error}; when that is "
+            f"mended: ktnet clean -n {self._subject.cluster.namespace}"
+        )
+
+    def describe_end(self) -> str:
+        """What is left of it, once it has been undone."""
+        if self._is_undone:
+            return self._mesh.describe_end()
+        return "the rules are left: see `ktnet clean`"
+
+    def describe(self) -> dict[str, Any]:
+        """Its state, for `ktnet status`."""
+        return {
+            **self._mesh.describe(),
+            "mode": "istio",
+            "services": list(self._version.entry.services),
+        }
+
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard."""
+        return await self._mesh.tell_live(request)
+
+    async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
+        """Raises NotFound: no name of this machine is decided upon here."""
+        return await self._mesh.explain_name(name, qtype)
+
+
+@asynccontextmanager
+async def open_istio_session(options: MeshOptions, report: Report) -> AsyncIterator[IstioSession]:
+    """Led to until the context is left; then Istio's objects are without it, and it is gone.
+
+    Raises a KtnetError that says which part failed, everything undone.
+    """
+    async with open_subject(options, report) as subject, AsyncExitStack() as parts:
+        cluster = subject.cluster
+        rules = await find_rules(cluster.api, cluster.namespace)
+        if rules is None:
+            raise NotFound(
+                f"the cluster has no {GROUP}: Istio isn't installed there",
+                hint="--mode auto needs no service mesh, and --mode manual prints the rules",
+            )
+        await require_rights(cluster.api, cluster.namespace, list_for_istio())
+        await tidy(cluster, report)
+        await clean_rules(cluster, all_users=False, dry_run=False, tell=report.note)
+        version = build_version(options, subject)
+        # What can't be done is known before anything is made.
+        await _check(rules, version, report)
+        mesh = await parts.enter_async_context(open_version(options, subject, report))
+        session = IstioSession(mesh, rules, version, subject, report)
+        # Before they are added: we may never hear the answer.
+        parts.push_async_callback(session.end)
+        await session.add()
+        yield session
+
+
+def build_version(options: MeshOptions, subject: Subject) -> Version:
+    """What is to be routed to. Raises Conflict, NotFound where no Service would be routed."""
+    cluster, workload = subject.cluster, subject.workload
+    services = [
+        each
+        for each in subject.services
+        if (each["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != "ktnet"
+    ]
+    if not services:
+        raise NotFound(
+            f"no Service stands in front of {workload.title}, whose requests could be routed",
+            hint=f"kubectl get services -n {cluster.namespace}",
+        )
+    if workload.pod_labels.get(options.key) == options.value:
+        raise UsageError(
+            f"{options.key}={options.value} is the mark of {workload.title} itself",
+            hint="choose another --version-mark",
+        )
+    for each in services:
+        if meshrecord.ANNOTATION in (each["metadata"].get("annotations") or {}):
+            raise Conflict(
+                f"service/{each['metadata']['name']} is meshed: a router stands in front of it",
+                hint="join it with --mode auto",
+            )
+    names = tuple(each["metadata"]["name"] for each in services)
+    entry = Entry(
+        subject.session,
+        find_holder(),
+        build_time(cluster.api.now()),
+        names,
+        options.key,
+        options.value,
+    )
+    owners = {each["metadata"]["name"]: str(each["metadata"]["uid"]) for each in services}
+    targets = Targets(cluster.namespace, names)
+    return Version(entry, targets, owners, workload.pod_labels, subject.labels)
+
+
+async def _check(rules: Rules, version: Version, report: Report) -> None:
+    """Raises Conflict; says who may put the objects back meanwhile."""
+    for step in await rules.plan(version):
+        if step.before is None:
+            continue
+        for who in find_gitops(step.before):
+            kind, name = step.before["kind"].lower(), step.before["metadata"]["name"]
+            report.note(
+                f"{kind}/{name} is kept by {who}, which may take the mark out again: then let it "
+                "ignore the differences"
+            )
