@@ -77,6 +77,7 @@ class Door:
             routes=tuple(r for r in self._netlink.routes() if r.link != unless or not unless),
             resolver=resolver,
             subnets6=self._netlink.subnets6(),
+            rules=self._netlink.rules(),
         )
 
     def changed_resolver(self) -> ResolverFact | None:

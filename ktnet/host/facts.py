@@ -30,6 +30,17 @@ class RouteFact:
 
 
 @dataclass(frozen=True)
+class RuleFact:
+    """A rule that asks `table` (ip-rule(8)): `always`, or where some condition holds. With
+    `suppressed`, only for routes to networks of longer prefixes than that."""
+
+    priority: int
+    table: int
+    always: bool
+    suppressed: int | None = None
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """What a plan is made from. `mended`: what the helper had to undo of a session that died.
     `held`: whether another session has this network in its hands. `subnets6`: what this machine's
@@ -42,3 +53,4 @@ class HostFacts:
     mended: tuple[str, ...] = ()
     held: bool = False
     subnets6: tuple[IPv6Network, ...] = ()
+    rules: tuple[RuleFact, ...] = ()

@@ -15,17 +15,14 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
 
 from ktnet.errors import HostNetworkError, HostPermissionError
-from ktnet.host.facts import AddressFact, RouteFact
+from ktnet.host.facts import AddressFact, RouteFact, RuleFact
+from ktnet.host.overlaps import ROUTE_METRIC
 from ktnet.host.plan import LinkPlan
 from ktnet.host.tun import RIGHTS_HINT
 
 ROUTE_PROTOCOL = 107
 """Who made a route ("proto 107" in `ip route`): assigned to nobody in linux/rtnetlink.h and
 iproute2's rt_protos, and the letter k."""
-
-ROUTE_METRIC = 7022
-"""Above what DHCP clients and network managers give, so that of two routes to the same network
-the one that was not ours wins."""
 
 IPV6 = Path("/proc/sys/net/ipv6")
 
@@ -34,6 +31,12 @@ _LOOPBACK = 1
 """Its index, in every network namespace."""
 _TABLE_LOCAL = 255
 _SCOPE_LINK = 253
+_TO_TABLE = 1
+"""FR_ACT_TO_TBL of linux/fib_rules.h."""
+_FIB_RULE_INVERT = 2
+_NOTHING = 2**32 - 1
+"""What FRA_SUPPRESS_PREFIXLEN says where nothing is suppressed."""
+_NO_CONDITION = {"FRA_TABLE", "FRA_SUPPRESS_PREFIXLEN", "FRA_PROTOCOL", "FRA_PRIORITY"}
 _ADDR_GEN_MODE_NONE = 1
 """IN6_ADDR_GEN_MODE_NONE of linux/if_link.h: no link-local address, so no IPv6 packets."""
 
@@ -115,6 +118,24 @@ class Netlink:
                         metric=item.get("priority") or 0,
                     )
                 )
+        return tuple(facts)
+
+    def rules(self) -> tuple[RuleFact, ...]:
+        """The rules that ask tables of IPv4 routes, but for that of this machine's addresses."""
+        facts = []
+        for item in _dump(lambda: self._ipr.get_rules(family=_AF_INET)):
+            table = item.get("table") or item["table"]
+            if item["action"] != _TO_TABLE or table == _TABLE_LOCAL:
+                continue
+            suppressed = item.get("suppress_prefixlen")
+            facts.append(
+                RuleFact(
+                    priority=item.get("priority") or 0,
+                    table=table,
+                    always=_is_unconditional(item),
+                    suppressed=None if suppressed in (None, _NOTHING) else suppressed,
+                )
+            )
         return tuple(facts)
 
     def find_link(self, name: str, alias: str | None = None) -> LinkState | None:
@@ -206,6 +227,12 @@ def _route(network: IPv4Network, index: int) -> dict[str, Any]:
         "priority": ROUTE_METRIC,
         "scope": _SCOPE_LINK,
     }
+
+
+def _is_unconditional(rule: Any) -> bool:
+    """Whether a rule holds for all packets: no source, mark, device or such is named."""
+    names = {name for name, _ in rule["attrs"]}
+    return names <= _NO_CONDITION and not rule["tos"] and not rule["flags"] & _FIB_RULE_INVERT
 
 
 def _unreachable(network: IPv6Network) -> dict[str, Any]:

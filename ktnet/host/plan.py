@@ -25,7 +25,8 @@ from ktnet.host.checker import (
     find_lifelines,
     find_used,
 )
-from ktnet.host.facts import HostFacts, RouteFact
+from ktnet.host.facts import HostFacts
+from ktnet.host.overlaps import explain_overlaps
 from ktnet.host.resolver_plan import (
     AnyResolverPlan,
     DnsMode,
@@ -121,7 +122,7 @@ def plan_host(
             hint="see the warnings, and name networks with --include",
         )
     check_routes(planned, facts)
-    warnings += _explain_overlaps(planned, facts.routes)
+    warnings += explain_overlaps(planned, facts.routes, facts.rules)
     unreachable, said = plan_unreachable(facts, ipv6, excluded6)
     warnings += said
     link = plan_link(facts, (*planned, *found, *asked), mtu)
@@ -188,21 +189,6 @@ def _explain_losses(
                 f"{network} is not captured: it lies in {around.network}, the subnet of this"
                 f" machine's {around.link}"
             )
-
-
-def _explain_overlaps(planned: Sequence[IPv4Network], routes: Iterable[RouteFact]) -> Iterable[str]:
-    for route in routes:
-        if route.network.prefixlen <= DEFAULT_LIKE_PREFIX:
-            continue
-        where = f"{route.network} by {route.link or 'no device'}"
-        within = [network for network in planned if route.network.subnet_of(network)]
-        around = [network for network in planned if network != route.network]
-        around = [network for network in around if network.subnet_of(route.network)]
-        if within:
-            yield f"the route to {where} stays in force: that part of {within[0]} is not captured"
-        elif around:
-            names = ", ".join(map(str, around[:3])) + (" ..." if len(around) > 3 else "")
-            yield f"{names} is captured, though the wider route to {where} covers it"
 
 
 def plan_link(facts: HostFacts, captured: Iterable[IPv4Network] = (), mtu: int = MTU) -> LinkPlan:

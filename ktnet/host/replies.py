@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ktnet.errors import (
@@ -22,18 +22,19 @@ from ktnet.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from ktnet.host.facts import AddressFact, HostFacts, RouteFact
+from ktnet.host.facts import AddressFact, HostFacts, RouteFact, RuleFact
 from ktnet.host.fields import Fields, parse_object
 from ktnet.host.requests import MAX_ID, MAX_LINK_NAME
 from ktnet.host.resolver_plan import ResolverFact
 
-MAX_REPLY_BYTES = 160 * 1024
+MAX_REPLY_BYTES = 192 * 1024
 """Below the default send buffer of a socket (212,992 octets), which bounds a datagram."""
 
 MAX_FACTS = 500
 """Of links, addresses and routes each, so that all of them fit into MAX_REPLY_BYTES."""
 
 MAX_SUBNETS6 = 200
+MAX_RULES = 200
 
 UNASKED = 0
 """The number of what is said without having been asked."""
@@ -142,6 +143,7 @@ def _facts_to_json(facts: HostFacts) -> dict[str, Any]:
         "resolver": _resolver_to_json(facts.resolver),
         "mended": [_printable(note) for note in facts.mended[:MAX_NOTES]],
         "held": facts.held,
+        "rules": [asdict(rule) for rule in facts.rules[:MAX_RULES]],
         "subnets6": [str(subnet) for subnet in facts.subnets6[:MAX_SUBNETS6]],
     }
 
@@ -165,6 +167,7 @@ def _parse_facts(fields: Fields) -> HostFacts:
         resolver=_parse_resolver_fact(fields.object("resolver")),
         mended=fields.texts("mended", MAX_NOTES, _MAX_TEXT),
         held=fields.flag("held"),
+        rules=tuple(_parse_rule(item) for item in fields.objects("rules", MAX_RULES)),
         subnets6=fields.networks6("subnets6", MAX_SUBNETS6),
     )
 
@@ -186,6 +189,19 @@ def _parse_route(fields: Fields) -> RouteFact:
         gateway=None if fields.take_null("gateway") else fields.address("gateway"),
         table=fields.integer("table", 0, _MAX_NUMBER),
         metric=fields.integer("metric", 0, _MAX_NUMBER),
+    )
+    fields.end()
+    return fact
+
+
+def _parse_rule(fields: Fields) -> RuleFact:
+    fact = RuleFact(
+        priority=fields.integer("priority", 0, _MAX_NUMBER),
+        table=fields.integer("table", 0, _MAX_NUMBER),
+        always=fields.flag("always"),
+        suppressed=(
+            None if fields.take_null("suppressed") else fields.integer("suppressed", 0, 32)
+        ),
     )
     fields.end()
     return fact

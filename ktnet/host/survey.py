@@ -19,4 +19,5 @@ def survey_host() -> HostFacts:
             routes=netlink.routes(),
             resolver=survey_resolver(),
             subnets6=netlink.subnets6(),
+            rules=netlink.rules(),
         )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktnet.errors import DnsError, RemoteProtocolError
-from ktnet.host.facts import AddressFact, HostFacts, RouteFact
+from ktnet.host.facts import AddressFact, HostFacts, RouteFact, RuleFact
 from ktnet.host.plan import LinkPlan
 from ktnet.host.replies import Done, build_reply, parse_reply
 from ktnet.host.requests import (
@@ -56,6 +56,7 @@ FACTS = HostFacts(
     ),
     resolver=ResolverFact("symlink", ("10.0.0.1", "fe80::1%eth0"), ("a.example",), stub=True),
     mended=("a former session was undone",),
+    rules=(RuleFact(5270, 52, always=True), RuleFact(1, 254, always=False, suppressed=0)),
 )
 REPLIES = [FACTS, Done(("noted",)), Done()]
 FORMER = Former("file", bytes(range(256)), 0o644, 0, 0, 1, 2**62)
