@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from comparing import compare
@@ -61,28 +63,35 @@ TOO_OLD = (
     "resourceversion-too-old-events",
 )
 TEST = "transcripts"
+Scene = Callable[[Lab], Awaitable[None]]
 
 
 async def replay(folder: Folder) -> None:
     async with folder.open_lab(build_cluster(folder)) as lab:
         for name in REFUSED:
             await lab.replay(name)
+        # Side by side: each waits for the end of its watch.
         async with asyncio.TaskGroup() as tasks:
             for name in SHORT:
                 tasks.create_task(replay_watch(lab, name))
-        await events_of_one_object(lab)
-    async with folder.open_lab(build_cluster(folder)) as lab:
-        await changes_of_a_service(lab)
-    for name in OF_ONE:
-        async with folder.open_lab(build_empty(folder)) as lab:
-            add_watched(lab, name)
-            await replay_watch(lab, name)
-    for name in REDUCED:
-        async with folder.open_lab(build_cluster(folder)) as lab:
-            add_reduced(lab, name)
-            await replay_watch(lab, name)
-    async with folder.open_lab(build_cluster(folder)) as lab:
-        await compacted(lab)
+            for scene in (events_of_one_object, changes_of_a_service, compacted):
+                tasks.create_task(in_a_lab(folder, build_cluster(folder), scene))
+            for name in OF_ONE:
+                scene = partial(of_what_is_there, name=name, add=add_watched)
+                tasks.create_task(in_a_lab(folder, build_empty(folder), scene))
+            for name in REDUCED:
+                scene = partial(of_what_is_there, name=name, add=add_reduced)
+                tasks.create_task(in_a_lab(folder, build_cluster(folder), scene))
+
+
+async def in_a_lab(folder: Folder, store: Store, scene: Scene) -> None:
+    async with folder.open_lab(store) as lab:
+        await scene(lab)
+
+
+async def of_what_is_there(lab: Lab, *, name: str, add: Callable[[Lab, str], None]) -> None:
+    add(lab, name)
+    await replay_watch(lab, name)
 
 
 def build_empty(folder: Folder) -> Store:
@@ -216,7 +225,8 @@ async def replay_watch(lab: Lab, name: str, *, meanwhile=None) -> None:
     """Sends a watch and compares its events, in order; it is the server that must end it."""
     case = lab.folder.cases[name]
     others = [(key, value) for key, value in case.query if key != "timeoutSeconds"]
-    query = [*others, ("timeoutSeconds", "1")]
+    # Where something has to happen in between, it may take its time on a busy machine.
+    query = [*others, ("timeoutSeconds", "1" if meanwhile is None else "6")]
     async with lab.session.get(
         lab.url + lab.folder.renamer.text(case.path),
         params=[(key, lab.folder.renamer.selector(value)) for key, value in query],
