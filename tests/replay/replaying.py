@@ -58,7 +58,7 @@ class Folder:
     def record(self, name: str, verdict: Verdict) -> None:
         """What became of a case."""
         case = self.cases[name]
-        if verdict.result == MATCHED and "request" in case.document:
+        if verdict.result == MATCHED and "request" in case.document and is_proof(case):
             self.matched_kinds.add(kind_of(case))
         self.results.verdicts[name] = verdict
 
@@ -91,6 +91,11 @@ class Folder:
             aiohttp.ClientSession() as session,
         ):
             yield Lab(self, store, server.url, session)
+
+
+def is_proof(case: Case) -> bool:
+    """Whether a match shows what such a request does: a refusal doesn't, nor does another form."""
+    return case.status < 400 and ";as=" not in case.headers.get("Accept", "")
 
 
 class Lab:

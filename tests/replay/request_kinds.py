@@ -10,58 +10,8 @@ from typing import Any
 
 from recordings import Case
 
+from ktnet.lab.api.kindlog import list_parameters
 from ktnet.lab.api.target import parse_target
-
-_REFERENCE = "kubernetes.io/docs/reference/kubernetes-api/"
-
-_BY_NAME = "kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/"
-"""By fieldSelector=metadata.name, where the same without one is recorded."""
-
-_OWNED = "RFC 7386: another ownerReference (as of Leases, which are recorded)"
-
-UNPROVEN: dict[tuple[str, str], str] = {
-    ("list", "events"): f"{_REFERENCE}cluster-resources/event-v1/ (recorded as a Table only)",
-    ("list", "nodes"): f"{_REFERENCE}cluster-resources/node-v1/ (recorded as a Table only)",
-    ("list", "servicecidrs.networking.k8s.io"): "KEP-1880, Multiple Service CIDRs",
-    ("list", "horizontalpodautoscalers.autoscaling"): (
-        f"{_REFERENCE}workload-resources/horizontal-pod-autoscaler-v2/"
-    ),
-    ("list", "statefulsets.apps"): f"{_REFERENCE}workload-resources/stateful-set-v1/",
-    ("patch", "statefulsets.apps"): (
-        f"{_REFERENCE}workload-resources/stateful-set-v1/ (as of Deployments, which are recorded)"
-    ),
-    ("get", "statefulsets.apps"): f"{_REFERENCE}workload-resources/stateful-set-v1/",
-    ("list", "deployments.apps"): _BY_NAME,
-    ("watch", "deployments.apps"): _BY_NAME,
-    ("watch", "statefulsets.apps"): _BY_NAME,
-    ("list", "services"): _BY_NAME,
-    ("watch", "services"): _BY_NAME,
-    ("create", "poddisruptionbudgets.policy"): (
-        f"{_REFERENCE}policy-resources/pod-disruption-budget-v1/"
-    ),
-    ("create", "roles.rbac.authorization.k8s.io"): (
-        f"{_REFERENCE}authorization-resources/role-v1/"
-    ),
-    ("create", "rolebindings.rbac.authorization.k8s.io"): (
-        f"{_REFERENCE}authorization-resources/role-binding-v1/"
-    ),
-    ("patch", "serviceaccounts"): _OWNED,
-    ("patch", "roles.rbac.authorization.k8s.io"): _OWNED,
-    ("patch", "rolebindings.rbac.authorization.k8s.io"): _OWNED,
-    ("get", "rolebindings.rbac.authorization.k8s.io"): (
-        f"{_REFERENCE}authorization-resources/role-binding-v1/"
-    ),
-    ("get", "/apis/networking.istio.io"): "kubernetes.io/docs/concepts/overview/kubernetes-api/",
-    **{
-        (verb, f"{plural}.networking.istio.io"): (
-            "kubernetes.io/docs/concepts/extend-kubernetes/api-extension/custom-resources/"
-        )
-        for verb in ("list", "create", "patch", "delete")
-        for plural in ("destinationrules", "virtualservices")
-    },
-    ("patch", "services"): "RFC 6902 (as of Deployments, which are recorded)",
-}
-"""(verb, resource) that no recording shows, and where Kubernetes says how it is answered."""
 
 UNTOLD = frozenset({"timeoutSeconds", "pretty", "watch", "fieldManager", "container", "limit"})
 """Query parameters that bound or name things, and don't change what an answer means."""
@@ -76,6 +26,82 @@ class Kind:
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource} {self.content_type} {sorted(self.query)}"
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """A kind of request that no recording shows, and where Kubernetes says how it is answered."""
+
+    verb: str
+    resource: str
+    source: str
+    content_type: str = ""
+    query: frozenset[str] = frozenset()
+    """The most parameters that it may have."""
+
+    def covers(self, kind: Kind) -> bool:
+        """Nothing else than that kind of request."""
+        here, there = (self.verb, self.resource), (kind.verb, kind.resource)
+        same = here == there and self.content_type == kind.content_type
+        return same and kind.query <= self.query
+
+
+_REFERENCE = "kubernetes.io/docs/reference/kubernetes-api"
+_JSON, _JSON_PATCH = "application/json", "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_PAGES = frozenset({"continue"})
+_TRIED = frozenset({"dryRun"})
+_WATCHED = frozenset({"resourceVersion", "allowWatchBookmarks"})
+_BY_NAME = _WATCHED | {"fieldSelector=metadata.name"}
+_OF_OBJECT = frozenset({"fieldSelector=involvedObject.uid"})
+_STATEFULSETS = f"{_REFERENCE}/workload-resources/stateful-set-v1/"
+_EVENTS = f"{_REFERENCE}/cluster-resources/event-v1/ and 11-kubectl-requests/describe-pod"
+_RIGHTS = f"{_REFERENCE}/authorization-resources"
+_ROLES, _BINDINGS = (f"{each}.rbac.authorization.k8s.io" for each in ("roles", "rolebindings"))
+_ISTIO = "kubernetes.io/docs/concepts/extend-kubernetes/api-extension/custom-resources/"
+_RULES = tuple(f"{each}.networking.istio.io" for each in ("destinationrules", "virtualservices"))
+_OWNED = "RFC 7386: another ownerReference (as of Leases, which are recorded)"
+
+UNPROVEN = (
+    Unproven("list", "events", _EVENTS, query=_OF_OBJECT | _PAGES),
+    Unproven("watch", "events", _EVENTS, query=_OF_OBJECT | _WATCHED),
+    Unproven("list", "nodes", f"{_REFERENCE}/cluster-resources/node-v1/", query=_PAGES),
+    Unproven(
+        "list", "servicecidrs.networking.k8s.io", "KEP-1880, Multiple Service CIDRs", query=_PAGES
+    ),
+    Unproven(
+        "list",
+        "horizontalpodautoscalers.autoscaling",
+        f"{_REFERENCE}/workload-resources/horizontal-pod-autoscaler-v2/",
+        query=_PAGES,
+    ),
+    Unproven("list", "statefulsets.apps", _STATEFULSETS, query=_PAGES),
+    Unproven("watch", "statefulsets.apps", _STATEFULSETS, query=_BY_NAME),
+    Unproven("patch", "statefulsets.apps", _STATEFULSETS, _JSON_PATCH),
+    Unproven(
+        "watch",
+        "deployments.apps",
+        "04-watch/deployment-lifecycle-deployments, where it is by label",
+        query=_BY_NAME,
+    ),
+    Unproven(
+        "create",
+        "poddisruptionbudgets.policy",
+        f"{_REFERENCE}/policy-resources/pod-disruption-budget-v1/",
+        _JSON,
+    ),
+    Unproven("create", _ROLES, f"{_RIGHTS}/role-v1/", _JSON, _TRIED),
+    Unproven("create", _BINDINGS, f"{_RIGHTS}/role-binding-v1/", _JSON, _TRIED),
+    Unproven("get", _BINDINGS, f"{_RIGHTS}/role-binding-v1/"),
+    Unproven("patch", "serviceaccounts", _OWNED, _MERGE_PATCH),
+    Unproven("patch", _ROLES, _OWNED, _MERGE_PATCH),
+    Unproven("patch", _BINDINGS, _OWNED, _MERGE_PATCH),
+    Unproven("get", "/apis/networking.istio.io", _ISTIO),
+    *(Unproven("list", each, _ISTIO, query=_PAGES) for each in _RULES),
+    *(Unproven("create", each, _ISTIO, _JSON) for each in _RULES),
+    *(Unproven("patch", each, _ISTIO, _JSON_PATCH) for each in _RULES),
+    *(Unproven("delete", each, _ISTIO) for each in _RULES),
+)
 
 
 def build_kind(entry: dict[str, Any]) -> Kind:
@@ -97,7 +123,7 @@ def kind_of(case: Case) -> Kind:
         "subresource": target.subresource,
         "path": "" if target.resource else target.path,
         "content_type": case.headers.get("Content-Type", "").partition(";")[0],
-        "query": [key for key, _ in case.query],
+        "query": list_parameters(case.query),
     }
     return build_kind(entry)
 

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from ktnet.lab.api.target import Target
 
 DIRECTORY = "KTNET_LAB_REQUEST_KINDS"
+
+
+def list_parameters(query: Iterable[tuple[str, str]]) -> list[str]:
+    """The names of a query's parameters; of a fieldSelector with the fields that it selects by."""
+    names = set()
+    for key, value in query:
+        if key == "fieldSelector":
+            names |= {f"{key}={re.split('[=!]', term)[0]}" for term in value.split(",")}
+        else:
+            names.add(key)
+    return sorted(names)
 
 
 class KindLog:
@@ -24,7 +36,13 @@ class KindLog:
         self._path = Path(directory, f"{os.getpid()}.jsonl") if directory else None
         self._known: set[str] = set()
 
-    def add(self, target: Target, query: Iterable[str], content_type: str, user_agent: str) -> None:
+    def add(
+        self,
+        target: Target,
+        query: Iterable[tuple[str, str]],
+        content_type: str,
+        user_agent: str,
+    ) -> None:
         if self._path is None:
             return
         line = json.dumps(
@@ -35,7 +53,7 @@ class KindLog:
                 "subresource": target.subresource,
                 "path": "" if target.resource else target.path,
                 "content_type": content_type.partition(";")[0],
-                "query": sorted(set(query)),
+                "query": list_parameters(query),
                 "agent": user_agent.partition("/")[0],
             }
         )

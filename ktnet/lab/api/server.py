@@ -253,7 +253,7 @@ class Dispatcher:
 
     async def _answer(self, request: web.BaseRequest, entry: Request) -> web.StreamResponse:
         target = parse_target(request.method, request.path, request.query)
-        self._kinds.add(target, request.query, entry.content_type, entry.user_agent)
+        self._kinds.add(target, request.query.items(), entry.content_type, entry.user_agent)
         caller = self._identify(request, target)
         entry.user = caller.user.name
         caller.check(target.attributes())
