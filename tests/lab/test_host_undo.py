@@ -157,7 +157,7 @@ def normal_end(kind: str) -> None:
     assert differences(before, host_state()) == []
 
 
-@pytest.mark.parametrize("kind", ["file", "bind mount"])
+@pytest.mark.parametrize("kind", ["file", "bind mount", "dangling symlink"])
 def test_sigkill_of_the_client_is_undone_in_a_second(kind: str) -> None:
     run_in_sandbox(sigkill_of_the_client, kind)
 
@@ -191,7 +191,7 @@ def sigterm_of_the_helper() -> None:
     assert differences(before, host_state()) == []
 
 
-@pytest.mark.parametrize("kind", ["file", "bind mount"])
+@pytest.mark.parametrize("kind", ["file", "bind mount", "dangling symlink"])
 def test_sigkill_of_the_helper_is_mended_by_its_supervisor(kind: str) -> None:
     run_in_sandbox(sigkill_of_the_helper, kind)
 
