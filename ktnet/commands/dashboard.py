@@ -63,14 +63,24 @@ def find_token() -> str:
 async def serve(source: Source, token: str, port: int, *, opens: bool) -> None:
     """Until Ctrl-C."""
     import asyncio
+    import secrets
     import signal
 
     from ktnet.dashboard.feed import Feed
+    from ktnet.dashboard.opening import find_browser, open_page
     from ktnet.dashboard.server import open_dashboard
+    from ktnet.tasks import open_tasks
 
-    async with open_dashboard(Feed(source), source, token, port) as bound:
+    browser = find_browser() if opens else None
+    code = secrets.token_urlsafe(32) if browser is not None else ""
+    async with (
+        open_dashboard(Feed(source), source, token, port, code) as (bound, guard),
+        open_tasks() as tasks,
+    ):
         # Behind the #, a browser keeps it for itself: it is in no request, log or Referer.
         click.echo(f"http://127.0.0.1:{bound}/#token={token}")
+        if browser is not None:
+            tasks.create_task(open_page(browser, bound, code, guard.forget_code), name="open it")
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)

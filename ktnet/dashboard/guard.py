@@ -63,8 +63,10 @@ ELSEWHERE = Refusal(403, "the request comes from another site's page")
 class Guard:
     """The rules of one server."""
 
-    def __init__(self, token: str, port: int) -> None:
+    def __init__(self, token: str, port: int, code: str = "") -> None:
+        """`code` stands for the token once, for the page that this program opens by itself."""
         self._token = token.encode()
+        self._code = code.encode()
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         if port == 80:
             self._hosts |= {"127.0.0.1", "localhost"}  # browsers leave it out
@@ -74,27 +76,46 @@ class Guard:
 
         `is_page` says that only the page's own files were asked for.
         """
+        refusal = self._refuse_foreign(asked)
+        if refusal is not None or not is_page:
+            return refusal or _refuse_data(asked, self._token)
+        is_read = asked.method in SAFE_METHODS
+        return None if is_read else Refusal(405, "the page is only to be read")
+
+    def redeem(self, asked: Asked) -> str | Refusal:
+        """The token, for the first who asks for it with the code; nobody gets it by that again."""
+        refusal = self._refuse_foreign(asked) or _refuse_data(asked, self._code)
+        if refusal is not None:
+            return refusal
+        self.forget_code()
+        return self._token.decode()
+
+    def forget_code(self) -> None:
+        """It is worth nothing any more."""
+        self._code = b""
+
+    def _refuse_foreign(self, asked: Asked) -> Refusal | None:
         host = (asked.host or "").lower()
         if host not in self._hosts:
             return Refusal(421, "this server is asked by the name of another")
         if asked.origin is not None and asked.origin != f"http://{host}":
             return ELSEWHERE
-        if is_page:
-            is_read = asked.method in SAFE_METHODS
-            return None if is_read else Refusal(405, "the page is only to be read")
-        return self._refuse_data(asked)
-
-    def _refuse_data(self, asked: Asked) -> Refusal | None:
-        if asked.fetch_site not in {None, "same-origin", "none"}:
-            return ELSEWHERE
-        if not self._is_token(asked.authorization):
-            return Refusal(401, "the token is missing or wrong")
-        if asked.method not in SAFE_METHODS and asked.origin is None:
-            return Refusal(403, "what changes something has to say from where it comes (Origin)")
         return None
 
-    def _is_token(self, authorization: str | None) -> bool:
-        scheme, _, shown = (authorization or "").partition(" ")
-        given = shown.strip().encode("utf-8", "replace")
-        # In constant time: how long it takes must not tell how much of a guess was right.
-        return hmac.compare_digest(given, self._token) and scheme.lower() == "bearer"
+
+def _refuse_data(asked: Asked, secret: bytes) -> Refusal | None:
+    if asked.fetch_site not in {None, "same-origin", "none"}:
+        return ELSEWHERE
+    if not _is_secret(asked.authorization, secret):
+        return Refusal(401, "the token is missing or wrong")
+    if asked.method not in SAFE_METHODS and asked.origin is None:
+        return Refusal(403, "what changes something has to say from where it comes (Origin)")
+    return None
+
+
+def _is_secret(authorization: str | None, secret: bytes) -> bool:
+    scheme, _, shown = (authorization or "").partition(" ")
+    given = shown.strip().encode("utf-8", "replace")
+    # In constant time: how long it takes must not tell how much of a guess was right.
+    is_same = hmac.compare_digest(given, secret)
+    return is_same and bool(secret) and scheme.lower() == "bearer"

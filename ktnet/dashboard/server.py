@@ -34,6 +34,8 @@ MOST_WATCHERS = 8
 
 MOST_REQUEST_BYTES = 4096
 
+TOKEN_PATH = "/api/v1/token"  # noqa: S105  (where a code is given for it)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -74,6 +76,11 @@ class Dashboard:
                 request.headers.get("Authorization"),
                 request.headers.get("Sec-Fetch-Site"),
             )
+            if (request.method, request.path) == ("POST", TOKEN_PATH):
+                redeemed = guard.redeem(asked)
+                if isinstance(redeemed, str):
+                    return build_json({"token": redeemed})
+                return build_error(redeemed.status, redeemed.reason)
             refusal = guard.refuse(asked, is_page=request.path in self._page)
             if refusal is not None:
                 return build_error(refusal.status, refusal.reason)
@@ -173,14 +180,18 @@ def build_error(status: int, reason: str) -> web.Response:
 
 
 @asynccontextmanager
-async def open_dashboard(feed: Feed, mender: Mender, token: str, port: int) -> AsyncIterator[int]:
-    """Serves until the context is left; which port it is (any free one where `port` is 0).
+async def open_dashboard(
+    feed: Feed, mender: Mender, token: str, port: int, code: str = ""
+) -> AsyncIterator[tuple[int, Guard]]:
+    """Serves until the context is left; on which port (any free one where `port` is 0), and who
+    guards it. See `Guard` for `code`.
 
     Raises Conflict where the port is taken, HostPermissionError where it may not be used.
     """
     with open_listener(port) as listener:
         bound: int = listener.getsockname()[1]
-        app = Dashboard(feed, mender).build_app(Guard(token, bound))
+        guard = Guard(token, bound, code)
+        app = Dashboard(feed, mender).build_app(guard)
         # No access log: nothing that was asked is worth keeping, and headers hold the token.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -188,7 +199,7 @@ async def open_dashboard(feed: Feed, mender: Mender, token: str, port: int) -> A
             await web.SockSite(runner, listener).start()
             async with open_tasks() as tasks:
                 tasks.create_task(feed.run(), name="look at the sessions")
-                yield bound
+                yield bound, guard
         finally:
             await asyncio.shield(runner.cleanup())
 

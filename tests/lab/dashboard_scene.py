@@ -99,13 +99,20 @@ def read_stream(port: int, token: str, looks: int) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def open_dashboard(lab: Lab, *options: str, around: tuple[str, ...] = ()) -> Iterator[Dashboard]:
-    """On the laptop; ended as by Ctrl-C afterwards, which has to leave exit code 0."""
+def open_dashboard(lab: Lab, *options: str, browser: str = "") -> Iterator[Dashboard]:
+    """On the laptop; ended as by Ctrl-C afterwards, which has to leave exit code 0.
+
+    `browser` is a command that it opens the page with; without one, it opens none.
+    """
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if browser:
+        environment |= {"DISPLAY": ":0", "BROWSER": browser}
+    how = () if browser else ("--no-open",)
     process = subprocess.Popen(
-        lab.exec(*around, *KTNET, "dashboard", "--no-open", *options),
+        lab.exec(*KTNET, "dashboard", *how, *options),
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env=environment,
     )
     with process:
         try:

@@ -10,7 +10,7 @@ import page_visitor as visitor
 import pytest
 from api_client import ask
 from browser import Browser, open_browser
-from connect_client import open_ready_client, read_resident_bytes
+from connect_client import open_ready_client, read_resident_bytes, wait_until
 from dashboard_scene import TOMCAT, Dashboard, look_up, open_dashboard, taken_by_the_dead
 from held_connections import NAME, open_connections
 from selenium.webdriver.common.keys import Keys
@@ -172,6 +172,28 @@ def test_strangers_get_nothing(dashboard: Dashboard, browser: Browser) -> None:
     # And the link that was printed still opens it.
     browser.call(visitor.visit, dashboard.url)
     browser.call(visitor.wait_for, "document.querySelector('#sessions tbody tr')")
+
+
+def test_the_page_that_is_opened_by_itself_gets_in_once(
+    lab: Lab, browser: Browser, tmp_path: Path
+) -> None:
+    opened, script = tmp_path / "opened", tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    script.chmod(0o755)
+    with open_dashboard(lab, "-n", "demo", browser=str(script)) as other:
+        wait_until(opened.exists, 30.0)
+        url = opened.read_text()
+        assert url.startswith("file:///")
+        browser.call(visitor.visit, url)
+        browser.call(visitor.wait_for, "document.querySelector('#sessions tbody tr')")
+        told = browser.call(visitor.run, "return location.href")
+        assert told == f"{other.origin}/"
+        # Whoever reads the file after that is too late.
+        browser.call(visitor.run, "sessionStorage.clear()")
+        browser.call(visitor.visit, url)
+        browser.call(visitor.wait_for, "document.querySelector('#connection.down')")
+        assert "token is missing or wrong" in browser.call(visitor.read_text)
+    browser.call(visitor.read_complaints)  # the 401 that was to be
 
 
 def test_a_thousand_connections_stay_usable(

@@ -15,9 +15,6 @@ import { openFlows, openQueries } from "./traffic.js";
 
 const find = (id) => document.getElementById(id);
 
-takeToken();
-addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
-
 const state = new State();
 const picture = new Picture(find("picture"));
 const sessions = openSessions(find("sessions"));
@@ -76,6 +73,9 @@ function renderCluster() {
   setText(find("cluster-error"), problem);
   find("cluster-error").hidden = !problem;
 }
+
+await takeToken();
+addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
 
 follow(
   {

@@ -1,15 +1,20 @@
-// The token comes behind the URL's #, which no browser sends anywhere. It is kept for this tab and
-// this origin (so for this port alone), and taken out of the address bar and the history.
+// The token comes behind the URL's #, which no browser sends anywhere, or a code does that is good
+// for the token once. It is kept for this tab and this origin (so for this port alone), and what came
+// is taken out of the address bar and the history.
 
 const KEY = "ktnet-token";
 
-export function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem(KEY, given);
-    history.replaceState(null, "", location.pathname);
-  }
-  return sessionStorage.getItem(KEY) ?? "";
+export async function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  const token = given.get("token") ?? (given.has("code") ? await redeem(given.get("code")) : null);
+  if (token) sessionStorage.setItem(KEY, token);
+}
+
+async function redeem(code) {
+  const headers = { Authorization: `Bearer ${code}` };
+  const response = await fetch("/api/v1/token", { method: "POST", credentials: "omit", headers });
+  return response.ok ? (await response.json()).token : null;
 }
 
 export function ask(path, options = {}) {
@@ -17,6 +22,6 @@ export function ask(path, options = {}) {
     ...options,
     cache: "no-store",
     credentials: "omit",
-    headers: { ...options.headers, Authorization: `Bearer ${takeToken()}` },
+    headers: { ...options.headers, Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` },
   });
 }

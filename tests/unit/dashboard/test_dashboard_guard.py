@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ktnet.dashboard.guard import HEADERS, Asked, Guard
+from ktnet.dashboard.guard import HEADERS, Asked, Guard, Refusal
 
 TOKEN = "a-token-that-nobody-guesses"
 GUARD = Guard(TOKEN, 4711)
@@ -121,6 +121,38 @@ def test_the_page_is_given_without_the_token_but_not_under_another_name() -> Non
     assert refuse(PAGE, is_page=True, authorization=None, fetch_site="none") is None
     # The link in a mail: nothing is told but the page's own files.
     assert refuse(PAGE, is_page=True, authorization=None, fetch_site="cross-site") is None
+
+
+def test_a_code_is_worth_the_token_once() -> None:
+    guard = Guard(TOKEN, 4711, "the-code")
+    asked = dataclasses.replace(CHANGE, authorization="Bearer the-code")
+    # Nobody spends it who has no right to it.
+    for changes in (
+        {"host": "evil.example:4711"},
+        {"origin": "http://evil.example"},
+        {"origin": None},
+        {"fetch_site": "cross-site"},
+        {"authorization": "Bearer the-cod"},
+        {"authorization": None},
+        {"authorization": f"Bearer {TOKEN}"},
+    ):
+        assert isinstance(guard.redeem(dataclasses.replace(asked, **changes)), Refusal)
+    # Nor is it a token.
+    refusal = guard.refuse(asked, is_page=False)
+    assert refusal is not None
+    assert refusal.status == 401
+    assert guard.redeem(asked) == TOKEN
+    assert isinstance(guard.redeem(asked), Refusal)
+
+
+def test_no_code_is_none_and_a_late_one_is_worth_nothing() -> None:
+    asked = dataclasses.replace(CHANGE, authorization="Bearer ")
+    assert isinstance(GUARD.redeem(asked), Refusal)
+    guard = Guard(TOKEN, 4711, "the-code")
+    guard.forget_code()
+    for given in ("Bearer the-code", "Bearer "):
+        late = dataclasses.replace(asked, authorization=given)
+        assert isinstance(guard.redeem(late), Refusal)
 
 
 def test_port_80_is_left_out_by_browsers() -> None:

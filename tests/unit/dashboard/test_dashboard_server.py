@@ -19,6 +19,7 @@ from ktnet.dashboard.server import MOST_WATCHERS, open_dashboard, open_listener
 from ktnet.errors import ClusterUnreachable, Conflict
 
 TOKEN = "a-token-that-nobody-guesses"
+CODE = "a-code-that-is-good-once"
 Json = dict[str, Any]
 HOSTILE = "<img src=x onerror=alert(1)>"
 FLOW = {
@@ -85,7 +86,7 @@ class Sessions:
 async def open_scene() -> AsyncIterator[tuple[Sessions, aiohttp.ClientSession]]:
     sessions = Sessions()
     async with (
-        open_dashboard(Feed(sessions, interval_s=0.05), sessions, TOKEN, 0) as port,
+        open_dashboard(Feed(sessions, interval_s=0.05), sessions, TOKEN, 0, CODE) as (port, _),
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield sessions, client
@@ -190,7 +191,8 @@ def test_it_ends_though_pages_are_open() -> None:
     async def inside() -> None:
         client, sessions = aiohttp.ClientSession(), Sessions()
         async with asyncio.timeout(20):
-            async with open_dashboard(Feed(sessions, interval_s=0.05), sessions, TOKEN, 0) as port:
+            feed = Feed(sessions, interval_s=0.05)
+            async with open_dashboard(feed, sessions, TOKEN, 0) as (port, _):
                 url = f"http://127.0.0.1:{port}/api/v1/stream"
                 response = await client.get(url, headers=RIGHT)
                 await read_events(response, 2)
@@ -287,6 +289,26 @@ def test_recover_asks_for_token_origin_and_a_request_that_is_one() -> None:
             ("recover", "demo", "deployment/web"),
             ("clean", "demo", "True"),
         ]
+
+    run(test)
+
+
+def test_the_page_gets_the_token_for_the_code() -> None:
+    async def test(_: Sessions, client: aiohttp.ClientSession) -> None:
+        origin = str(client._base_url).rstrip("/")
+        for headers, status in (
+            ({"Authorization": f"Bearer {CODE}"}, 403),
+            ({"Authorization": f"Bearer {CODE}", "Origin": "http://evil.example"}, 403),
+            ({"Authorization": "Bearer wrong", "Origin": origin}, 401),
+            ({"Authorization": f"Bearer {CODE}", "Origin": origin}, 200),
+            ({"Authorization": f"Bearer {CODE}", "Origin": origin}, 401),
+        ):
+            async with client.post("/api/v1/token", headers=headers) as response:
+                assert response.status == status
+                if status == 200:
+                    assert await response.json() == {"token": TOKEN}
+        async with client.get("/api/v1/token", headers=RIGHT) as response:
+            assert response.status == 404
 
     run(test)
 
