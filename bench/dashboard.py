@@ -4,8 +4,9 @@
 
 Brings up a lab with a connected laptop and a `ktnet dashboard` on it. Each round measures, in turn
 and turned round each time: nobody looks; a page is open (its stream is read as a browser would,
-without drawing); a page is open and `ktnet status --local -o json` is run again and again. Printed are
-medians in MB/s and, with the middle half of the rounds, the ratios to "nobody" in the same round.
+without drawing); a page is open and `ktnet status --local -o json` is run again and again. Printed
+are medians in MB/s and, with the middle half of the rounds, the ratios to "nobody" in the same
+round.
 
 `ktnet status` is a Python that starts each time, on the cores that the tunnel needs.
 """
