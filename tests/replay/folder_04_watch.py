@@ -12,15 +12,17 @@ from functools import partial
 from typing import Any
 
 from comparing import compare
+from controllers import open_controllers, wait_until
 from recordings import Case
 from replaying import ADMIN, Folder, Lab, parse_answer
 from scene import add_shown, build_cluster
 from verdicts import judge
 
 from ktnet.lab.api.store import Store
+from ktnet.lab.controllers.namespace import NamespaceController
 
 FOLDER = "04-watch"
-MATCHED_AT_LEAST = 29
+MATCHED_AT_LEAST = 30
 _CONTROLLERS = "is what controllers and a kubelet write: tests/unit/lab/controllers, tests/lab"
 LISTED = {
     **dict.fromkeys(
@@ -29,10 +31,10 @@ LISTED = {
             *("deployment-lifecycle-pods", "deployment-lifecycle-endpoints"),
             *("deployment-lifecycle-endpointslices", "selector-change-endpoints"),
             "selector-change-endpointslices",
-            *("namespace-deleted-namespace", "namespace-deleted-configmaps"),
         ),
         _CONTROLLERS,
     ),
+    "namespace-deleted-namespace": "ends in conditions that the lab's controller doesn't write",
     "bookmarks-130s": "waits for two minutes",
 }
 
@@ -76,6 +78,7 @@ async def replay(folder: Folder) -> None:
                 tasks.create_task(replay_watch(lab, name))
             for scene in (events_of_one_object, changes_of_a_service, compacted):
                 tasks.create_task(in_a_lab(folder, build_cluster(folder), scene))
+            tasks.create_task(in_a_lab(folder, Store(), contents_of_a_namespace))
             for name in OF_ONE:
                 scene = partial(of_what_is_there, name=name, add=add_watched)
                 tasks.create_task(in_a_lab(folder, build_empty(folder), scene))
@@ -217,6 +220,21 @@ async def changes_of_a_service(lab: Lab) -> None:
             lab.store.patch(*place, patch, kind="json")
             await asyncio.sleep(0.02)
         lab.store.delete(*place)
+
+    await replay_watch(lab, name, meanwhile=act)
+
+
+async def contents_of_a_namespace(lab: Lab) -> None:
+    """They go with it, by the lab's own controller, and the watch goes on."""
+    name = "namespace-deleted-configmaps"
+    namespace = lab.name("transcripts-tmp")
+    lab.store.create("namespaces", None, {"metadata": {"name": namespace}})
+    add_watched(lab, name)
+
+    async def act() -> None:
+        lab.store.delete("namespaces", None, namespace)
+        async with open_controllers(lab, NamespaceController(lab.store, "-")):
+            await wait_until(lambda: not lab.store.has("namespaces", None, namespace))
 
     await replay_watch(lab, name, meanwhile=act)
 
