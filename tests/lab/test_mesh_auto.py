@@ -28,7 +28,13 @@ from mesh_scene import (
 )
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
-from ktnet.wire.meshrecord import ANNOTATION
+from ktnet.wire.meshrecord import (
+    ANNOTATION,
+    Member,
+    MeshRecord,
+    build_record_text,
+    build_selector,
+)
 
 pytestmark = [
     pytest.mark.lab,
@@ -37,6 +43,7 @@ pytestmark = [
 
 SOAK = "KTNET_SOAK" in os.environ
 REQUESTS = 10_000 if SOAK else 1_000
+AT_ONCE = 1_000 if SOAK else 200
 ROUNDS = 20 if SOAK else 1
 SECONDS = 300 if SOAK else 3
 KINDS = (
@@ -76,6 +83,7 @@ def test_two_users_and_everybody_else_share_a_service(lab: Lab) -> None:
         found = mix(lab, REQUESTS, 20, "alice", "bob", "tomcat")
         assert found["failed"] == 0, found
         assert min(found["asked"].values()) > REQUESTS / 10
+        assert mix(lab, AT_ONCE * 2, AT_ONCE, "alice", "bob", "tomcat")["failed"] == 0
         service = read_object(lab, "service", "tomcat")
         members = json.loads(service["metadata"]["annotations"][ANNOTATION])["members"]
         assert [each["value"] for each in members] == ["alice", "bob"]
@@ -214,6 +222,26 @@ def list_routers(lab: Lab) -> list[str]:
     return kubectl(lab, "get", "deployments", "-l", label, "-o", "name").split()
 
 
+def test_a_mesh_is_put_back_from_its_annotation_alone(lab: Lab, tmp_path: Path) -> None:
+    """Router, Lease and user are long gone."""
+    before = read_state(lab)
+    member = Member("tomcat-mesh-gone", "ada@desk", "2026-11-24T15:00:00Z", "version", "ada")
+    record = MeshRecord("tomcat-router-gone", (("app", "tomcat"),), (member,))
+    service = {
+        "metadata": {"annotations": {ANNOTATION: build_record_text(record)}},
+        "spec": {"selector": {"app": None, **build_selector(record.router)}},
+    }
+    path = tmp_path / "meshed.json"
+    path.write_text(json.dumps(service))
+    for command in (("recover", "tomcat"), ("clean", "--all-users")):
+        kubectl(lab, "patch", "service", "tomcat", "--type=merge", f"--patch-file={path}")
+        shown = lab.run(*KTNET, "clean", "-n", "demo", "--all-users", "--dry-run")
+        assert "session tomcat-mesh-gone of ada@desk meshes service/tomcat (version: ada)" in shown
+        assert differences(before, read_state(lab), *KINDS) != []
+        assert "service/tomcat is back as it was" in lab.run(*KTNET, *command, "-n", "demo")
+        assert differences(before, read_state(lab), *KINDS) == []
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(not SOAK, reason="only in make soak")
 @pytest.mark.timeout(3600)
@@ -221,17 +249,20 @@ def list_routers(lab: Lab) -> list[str]:
 def test_whoever_is_killed_at_any_request_leaves_what_can_be_undone(lab: Lab, moment: str) -> None:
     """In process, for every request: tests/unit/cluster/test_mesh_races.py."""
     before = read_state(lab)
-    options = ("--mode", "auto", "--expose", "8080", "--version-mark", "alice", "--idle", "4")
+    options = ("--mode", "auto", "--expose", "8080", "--version-mark", "alice", "--idle", "5")
     for number in range(1, 60, 3):
         lab.fault("on-request", deed="kill", number=number, moment=moment, agent="ktnet/*")
         with open_command(lab, "mesh", "tomcat", *options) as member:
             for line in iter(member.process.stdout.readline, ""):
                 if line.startswith("ready"):
                     member.process.send_signal(signal.SIGINT)
-            member.process.wait(60)
+            code = member.process.wait(60)
         lab.fault("clear")
-        # A Lease runs out after 4 s; a router that was never used is left alone for a minute.
+        # A Lease runs out after 5 s; a router that was never used is left alone for a minute.
         wait_until(lambda: is_clean(lab, before), 120)
+        if code != -signal.SIGKILL:
+            break
+    assert number > 30
 
 
 def is_clean(lab: Lab, before: dict[str, Any]) -> bool:

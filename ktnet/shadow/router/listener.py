@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from ktnet.shadow.accepting import BACKLOG
 from ktnet.shadow.router.http1 import Http1Connection
 from ktnet.shadow.router.http2 import Http2Connection
 from ktnet.shadow.router.routes import Routes
@@ -208,7 +209,7 @@ async def open_router_port(
     """Listen on address:port (0: any free one). OSError where that is not possible."""
     clients = Clients()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Client(routes, expected, clients), address, port
+        lambda: Client(routes, expected, clients), address, port, backlog=BACKLOG
     )
     try:
         yield RouterPort(server, clients)
