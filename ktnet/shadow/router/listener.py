@@ -84,6 +84,8 @@ class Client(SocketFlow):
         self._clients = clients
         self._first = b""
         self._silence: asyncio.TimerHandle | None = None
+        self._tentative: Passage | None = None
+        """To the origin, while neither it nor the client has said a word."""
 
     def drain(self) -> None:
         """Make it take its next request elsewhere, as far as its protocol can say so."""
@@ -109,24 +111,40 @@ class Client(SocketFlow):
         if self._expected is Expected.BYTES:
             self._hand_over(Spoken.OTHER)
         elif self._expected is Expected.UNKNOWN:
-            self._silence = asyncio.get_running_loop().call_later(
-                SILENCE_S, self._hand_over, Spoken.OTHER
-            )
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(SILENCE_S, self._let_origin_begin)
 
     def data_received(self, data: bytes) -> None:
         """Until it is known what they are, the first bytes are kept."""
-        if self.receiver is not None:
+        if self.receiver is not None and self._tentative is None:
             super().data_received(data)
             return
         self._hush()
         self._first += data
         spoken = sniff(self._first)
-        if spoken is not None:
+        if spoken is Spoken.OTHER and self._tentative is not None:
+            self._settle()
+        elif spoken is not None:
+            self._withdraw()
             self._hand_over(spoken)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """To the client. A server that speaks first speaks nothing that can be routed."""
+        if self._tentative is not None:
+            self._settle()
+        super().write(data)
+
+    def write_eof(self) -> None:
+        """To the client, too."""
+        if self._tentative is not None:
+            self._settle()
+        super().write_eof()
 
     def eof_received(self) -> bool:
         """A client that ends before that speaks nothing that can be routed."""
-        if self.receiver is None:
+        if self._tentative is not None:
+            self._settle()
+        elif self.receiver is None:
             self._hand_over(Spoken.OTHER)
         return super().eof_received()
 
@@ -140,6 +158,27 @@ class Client(SocketFlow):
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
+
+    def _let_origin_begin(self) -> None:
+        """The client is silent: it is connected to the origin, which may want to speak first."""
+        self._silence = None
+        self._tentative = Passage(self, partial(self._routes.origin.open, self.peer))
+        self.receiver = self._tentative
+
+    def _settle(self) -> None:
+        """So it is the origin's."""
+        passage, self._tentative = self._tentative, None
+        first, self._first = self._first, b""
+        if passage is not None and first:
+            passage.data_received(first)
+
+    def _withdraw(self) -> None:
+        """It was a slow client of HTTP, after all."""
+        passage, self._tentative = self._tentative, None
+        if passage is not None:
+            self.receiver = None
+            passage.closed(reset=True)
+            self.resume_reading()
 
     def _hand_over(self, spoken: Spoken) -> None:
         self._hush()

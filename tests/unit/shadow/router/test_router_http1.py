@@ -7,6 +7,7 @@ import pytest
 from router_scene import LIMIT_S, Server, open_scene, read_response
 
 from ktnet.shadow.destinations import Origin
+from ktnet.shadow.router.listener import SILENCE_S
 from ktnet.tasks import open_tasks
 
 GET = b"GET / HTTP/1.1\r\nHost: tomcat\r\n\r\n"
@@ -372,3 +373,40 @@ def test_hundreds_of_kept_connections():
                 writer.close()
 
     asyncio.run(run())
+
+
+def test_a_client_that_is_slow_to_ask_is_routed_all_the_same():
+    async def run() -> None:
+        async with open_scene() as scene:
+            reader, writer = await scene.connect()
+            await asyncio.sleep(2 * SILENCE_S)
+            for request, expected in ((MARKED, b"laptop:0"), (GET, b"origin:0")):
+                writer.write(request[:5])
+                await asyncio.sleep(0.01)
+                writer.write(request[5:])
+                _, body = await read_response(reader)
+                assert body == expected
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_client_that_is_slow_and_speaks_no_http_has_the_origin():
+    async def run() -> None:
+        async with open_scene(lambda _: echo) as scene:
+            reader, writer = await scene.connect()
+            await asyncio.sleep(2 * SILENCE_S)
+            writer.write(b"\x16\x03")
+            assert await reader.readexactly(2) == b"\x16\x03"
+            # Whatever it says from now on.
+            writer.write(MARKED)
+            assert await reader.readexactly(len(MARKED)) == MARKED
+            writer.close()
+
+    asyncio.run(run())
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
