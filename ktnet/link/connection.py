@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,6 +31,8 @@ from ktnet.wire.meshmark import Registration
 from ktnet.wire.release import parse_greeting
 from ktnet.wire.shadow import PROBE_HOST, SSH_PORT, SSH_USER
 from ktnet.wire.window import WindowBudget
+
+log = logging.getLogger(__name__)
 
 LOGIN_TIMEOUT_S = 15.0
 
@@ -59,7 +62,10 @@ class Link:
         self._names = Names(connection, group)
         self._carrier = carrier
         self._surroundings = Surroundings(
-            carrier.congestion, self.traffic, asyncio.get_running_loop().call_soon
+            carrier.congestion,
+            self.traffic,
+            asyncio.get_running_loop().call_soon,
+            lambda error: log.error("a flow failed, and was reset", exc_info=error),
         )
 
     @property

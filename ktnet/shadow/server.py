@@ -100,6 +100,7 @@ class ShadowServer(asyncssh.SSHServer):
             congestion=self._carrier.congestion,
             traffic=self._traffic,
             call_soon=asyncio.get_running_loop().call_soon,
+            report=lambda error: self._log.event("a flow failed", reason=repr(error)),
         )
         self._shadow.admission.unauthenticated += 1
         self._shadow.connections.add(conn)

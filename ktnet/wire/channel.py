@@ -59,6 +59,8 @@ class Surroundings:
     traffic: Traffic
     call_soon: Callable[..., object]
     """Of the event loop: for what must not happen within the near side's own call."""
+    report: Callable[[Exception], object]
+    """Says that a receiver has failed: a mistake of ours, which costs its flow and no other."""
 
 
 class ChannelFlow:
@@ -76,6 +78,7 @@ class ChannelFlow:
         self._congestion = surroundings.congestion
         self._traffic = surroundings.traffic
         self._call_soon = surroundings.call_soon
+        self._report = surroundings.report
         self._gone = gone
         self._channel: Channel | None = None
         self._abandoned = False
@@ -126,19 +129,19 @@ class ChannelFlow:
         if self._abandoned:
             self.reset()
         else:
-            self._receiver.opened(self)
+            self._tell(self._receiver.opened, self)
 
     def data_received(self, data: bytes | memoryview, _datatype: object = None) -> None:
         """CHANNEL_DATA."""
         self._traffic.bytes_received += len(data)
         if not self._over:
-            self._receiver.data_received(data if self._takes_views else bytes(data))  # type: ignore[arg-type]
+            self._tell(self._receiver.data_received, data if self._takes_views else bytes(data))
 
     def eof_received(self) -> bool:
         """CHANNEL_EOF, all data before it having been delivered. True: stay half open."""
         if not self._over and not self._eof_received:
             self._eof_received = True
-            self._receiver.eof_received()
+            self._tell(self._receiver.eof_received)
             self._end_if_both_eof()
         return True
 
@@ -225,10 +228,7 @@ class ChannelFlow:
         if self._over or pause == self._told_to_pause:
             return
         self._told_to_pause = pause
-        if pause:
-            self._receiver.pause_writing()
-        else:
-            self._receiver.resume_writing()
+        self._tell(self._receiver.pause_writing if pause else self._receiver.resume_writing)
 
     def _resume_channel(self) -> None:
         if not self._reading_paused and self._channel is not None:
@@ -253,9 +253,19 @@ class ChannelFlow:
             self._call_soon(self._tell_end)
 
     def _tell_end(self) -> None:
-        self._receiver.closed(reset=False)
+        self._tell(self._receiver.closed, reset=False)
 
     def _finish(self, *, reset: bool) -> None:
         if not self._over:
             self._over = True
-            self._receiver.closed(reset=reset)
+            self._tell(self._receiver.closed, reset=reset)
+
+    def _tell(self, what: Callable[..., object], *arguments: object, **options: object) -> None:
+        """Have the receiver hear something; one that fails loses its flow, and no other notices."""
+        try:
+            what(*arguments, **options)
+        except Exception as error:  # whatever it is, the connection carries other flows
+            self._report(error)
+            if not self._over:
+                self.reset()
+                self._tell(self._receiver.closed, reset=True)
