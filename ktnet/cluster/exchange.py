@@ -98,7 +98,7 @@ async def _take(api: Api, namespace: str, subject: Subject, build: Any) -> Recor
         else:
             return record  # type: ignore[no-any-return]
         # Somebody else has written it since it was read; perhaps they write it often.
-        await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - no secret
+        await _wait_a_little(attempt)
         obj = await api.get(subject.plural, subject.name, namespace=namespace)
     raise Conflict(
         f"{subject.title} is being changed by somebody else all the time; nothing was changed",
@@ -154,19 +154,33 @@ async def give_back(api: Api, namespace: str, subject: Subject, record: Record) 
 
 
 async def undo(api: Api, namespace: str, subject: Subject, text: str, record: Record) -> bool:
-    """One patch; False where somebody else has undone it meanwhile."""
-    try:
-        await api.patch(
-            subject.plural,
-            subject.name,
-            build_undo(text, record),
-            kind="json",
-            namespace=namespace,
-        )
-    except NotFound:
-        return False
-    except Refused as error:
-        if error.code != _UNPROCESSABLE:
-            raise
-        return False
-    return True
+    """One patch; False where somebody else has undone it meanwhile.
+
+    Raises Conflict where others write the object so often that the server gives up each time.
+    """
+    for attempt in range(MOST_ATTEMPTS):
+        try:
+            await api.patch(
+                subject.plural,
+                subject.name,
+                build_undo(text, record),
+                kind="json",
+                namespace=namespace,
+            )
+        except NotFound:
+            return False
+        except Refused as error:
+            if error.code != _UNPROCESSABLE:
+                raise
+            return False
+        except Conflict:
+            if attempt == MOST_ATTEMPTS - 1:
+                raise
+            await _wait_a_little(attempt)
+        else:
+            return True
+    raise AssertionError("the last attempt has raised")
+
+
+async def _wait_a_little(attempt: int) -> None:
+    await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - no secret

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from connect_client import differences, read_session, wait_until
+from api_client import ask
+from connect_client import read_session, wait_until
+from exchange_state import left_behind, read_state
 from inbound_scene import (
     ECHO,
     call,
@@ -75,28 +77,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         kubectl(lab, "create", "--validate=false", "-f", str(path))
         wait_until(lambda: read_object(lab, "deploy", "shop")["status"].get("readyReplicas") == 2)
         yield lab
-
-
-def read_state(lab: Lab) -> dict[str, Any]:
-    """All that an exchange may touch, but for what counts changes."""
-
-    def keep(obj: dict[str, Any]) -> dict[str, Any]:
-        metadata = {
-            k: v for k, v in obj["metadata"].items() if k in {"name", "labels", "annotations"}
-        }
-        return {"metadata": metadata, "spec": obj["spec"]}
-
-    kinds = ("deployments", "statefulsets", "services", "jobs", "leases")
-    found = {}
-    for kind in kinds:
-        listing = json.loads(kubectl(lab, "get", kind, "-o", "json"))
-        found[kind] = sorted((keep(obj) for obj in listing["items"]), key=str)
-    return found
-
-
-def left_behind(lab: Lab, before: dict[str, Any]) -> list[str]:
-    after = read_state(lab)
-    return differences(before, after, *before)
 
 
 @pytest.mark.parametrize("mode", ["scale", "selector"])
@@ -182,6 +162,70 @@ def test_somebody_else_who_puts_it_back_ends_it(lab: Lab) -> None:
         code, err = client.wait()
         assert (code, "put deployment/shop back" in err) == (10, True), err
     assert left_behind(lab, before) == []
+
+
+def test_whatever_happens_meanwhile_it_comes_back_and_goes_back(lab: Lab) -> None:
+    """Marked by a GitOps controller and scaled by an autoscaler, which are named; others write the
+    Deployment at the wrong moments, the tunnel is cut, and the API server restarted."""
+    metadata = {"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:demo/shop"}}
+    patch_shop(lab, {"metadata": metadata})
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}
+    spec = {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": 4}
+    autoscaler = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers"
+    ask(lab, "POST", autoscaler, {"metadata": {"name": "busy"}, "spec": spec})
+    before = read_state(lab)
+    with open_app(lab, 8080), open_command(lab, "exchange", "shop", "--expose", "8080") as client:
+        client.wait_for("Argo CD keeps deployment/shop")
+        client.wait_for("HorizontalPodAutoscaler busy scales deployment/shop")
+        storm(lab)
+        client.wait_for("ready")
+        patch_shop(lab, {"metadata": {"labels": {"seen": "meanwhile"}}})
+        lab.fault("forwards", deed="cut")
+        client.wait_for("is back")
+        assert answers(lab, "laptop")
+        lab.fault("restart-api", seconds=1)
+        client.wait_for("is back")
+        wait_until(lambda: answers(lab, "laptop"), 20)
+        patch_shop(lab, {"metadata": {"labels": {"seen": None}}})
+        storm(lab)
+        code, err = client.end()
+        assert code == 0, err
+        assert [each["done"] for each in lab.fault("show")["requests"]] == [3, 3]
+        lab.fault("clear")
+    assert left_behind(lab, before) == []
+    ask(lab, "DELETE", f"{autoscaler}/busy")
+
+
+def patch_shop(lab: Lab, patch: dict[str, Any]) -> None:
+    ask(lab, "PATCH", "/apis/apps/v1/namespaces/demo/deployments/shop", patch)
+
+
+def storm(lab: Lab) -> None:
+    """The next of its patches come too late, three times in a row."""
+    lab.fault(
+        "on-request",
+        deed="refuse",
+        status=409,
+        times=3,
+        method="PATCH",
+        path="*/deployments/shop",
+        agent="ktnet/*",
+    )
+
+
+def test_a_workload_that_is_being_deleted_is_let_go(lab: Lab) -> None:
+    path = "/apis/apps/v1/namespaces/demo/deployments"
+    objects = build_workload("Deployment", "leaving", 0)
+    objects[0]["metadata"]["finalizers"] = ["example.com/wait"]
+    ask(lab, "POST", path, objects[0])
+    ask(lab, "POST", "/api/v1/namespaces/demo/services", objects[1])
+    ask(lab, "DELETE", f"{path}/leaving")
+    before = read_state(lab)
+    code, err = fails(lab, "exchange", "leaving", "--expose", "8080")
+    assert (code, "deployment/leaving is being deleted" in err) == (10, True), err
+    assert left_behind(lab, before) == []
+    ask(lab, "PATCH", f"{path}/leaving", {"metadata": {"finalizers": []}})
+    ask(lab, "DELETE", "/api/v1/namespaces/demo/services/leaving")
 
 
 def test_what_can_not_begin_changes_nothing(lab: Lab) -> None:

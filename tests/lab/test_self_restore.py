@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from api_client import ask
-from connect_client import differences, wait_until
-from inbound_scene import Command, kubectl, open_app, open_command, read_object
+from connect_client import wait_until
+from exchange_state import annotation_of, left_behind, read_state
+from inbound_scene import Command, call, kubectl, open_app, open_command, read_object
 
 from ktnet.cluster.rights import build_rules, list_for_exchange, list_required
 from ktnet.lab.harness import KTNET, Lab, open_lab
-from ktnet.wire.record import ANNOTATION
 from ktnet.wire.release import VERSION
 from ktnet.wire.shadow import ACCOUNT
 
@@ -25,10 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl reads the objects"),
 ]
 
-KINDS = (
-    *("deployments", "statefulsets", "services", "jobs", "leases"),
-    *("serviceaccounts", "roles", "rolebindings", "configmaps"),
-)
+WEB = ("web.demo.svc.cluster.local", 80)
 OF_EXCHANGE = ("-l", "ktnet.dev/command=exchange")
 
 ASK = """
@@ -109,29 +106,6 @@ def test_an_account_in_a_pod_may_do_what_its_role_gives_and_no_more(lab: Lab) ->
 # -- a whole exchange -----------------------------------------------------------------------------
 
 
-def read_state(lab: Lab) -> dict[str, Any]:
-    """All that an exchange makes or changes, whole but for what counts changes."""
-    listing = json.loads(kubectl(lab, "get", ",".join(KINDS), "-o", "json"))
-    objects = {f"{obj['kind']} {obj['metadata']['name']}": keep(obj) for obj in listing["items"]}
-    return dict(sorted(objects.items()))
-
-
-def keep(obj: dict[str, Any]) -> dict[str, Any]:
-    counts = {"resourceVersion", "generation", "managedFields"}
-    metadata = {key: value for key, value in obj["metadata"].items() if key not in counts}
-    return {key: value for key, value in obj.items() if key != "status"} | {"metadata": metadata}
-
-
-def left_behind(lab: Lab, before: dict[str, Any]) -> list[str]:
-    after = read_state(lab)
-    names = sorted({*before, *after})
-    return differences(dict.fromkeys(names) | before, dict.fromkeys(names) | after, *names)
-
-
-def annotation_of(lab: Lab, kind: str, name: str) -> str | None:
-    return read_object(lab, kind, name)["metadata"].get("annotations", {}).get(ANNOTATION)
-
-
 def crash(client: Command) -> None:
     client.process.send_signal(signal.SIGKILL)
     client.process.wait(10)
@@ -142,7 +116,8 @@ def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab
     shadow whose Job somebody has deleted, the one that sleeps is told when it wakes up."""
     before = read_state(lab)
     scaled = ("exchange", "tomcat", "--expose", "8080", "--idle", "5")
-    led = ("exchange", "service/web", "--expose", "8080:80", "--mode", "selector", "--idle", "5")
+    led = ("exchange", "service/web", "--expose", "8080", "--mode", "selector", "--idle", "5")
+    led += ("--on-disconnect", "refuse")
     with (
         open_app(lab, 8080),
         open_app(lab, 8080, laptop=2),
@@ -154,8 +129,11 @@ def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab
             client.wait_for("ready")
         assert read_object(lab, "deploy", "tomcat")["spec"]["replicas"] == 0
         session = json.loads(annotation_of(lab, "deploy", "tomcat") or "")["session"]
+        wait_until(lambda: call(lab, *WEB, "once", "id+1").get("answer", "")[:7] == "laptop ", 20)
         two.process.send_signal(signal.SIGSTOP)
         lab.fault("forwards", deed="cut", laptop=2)
+        refused = {"error": "ConnectionRefusedError"}
+        wait_until(lambda: call(lab, *WEB, "once", "id+1") == refused, 20)
         kubectl(lab, "delete", "job", session)
         one.wait_for("is back")
         log = f"job/{session}-2"
