@@ -25,6 +25,7 @@ COMMANDS = {
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
     "dashboard": "Show it all in a browser, live.",
+    "speed": "Measure the tunnel leg by leg: where is it slow?",
     "check": "Say whether a command would work, and if not, why.",
     "recover": "Put back what an exchange has changed in the cluster.",
     "clean": "Undo what sessions left behind that were killed.",

@@ -98,7 +98,11 @@ class _Execution:
         _follow_signals(asyncio.get_running_loop(), self._take_signal)
         try:
             async with (
-                open_control(self._describe, self._disconnect, {"live": self._tell_live}),
+                open_control(
+                    self._describe,
+                    self._disconnect,
+                    {"live": self._tell_live, "speed": self._measure_speed},
+                ),
                 open_exec_session(self._options, self._sandbox, self._progress) as session,
             ):
                 self._opening, self._session = None, session
@@ -137,6 +141,13 @@ class _Execution:
     def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._sandbox.pid, number)
+
+    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.speed import measure_speed, parse_speed_request
+
+        wanted = parse_speed_request(request)
+        tunnel = self._session.tunnel if self._session is not None else None
+        return await measure_speed(tunnel, *wanted)
 
     async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = parse_live_request(request)

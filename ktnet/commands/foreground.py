@@ -8,13 +8,16 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ktnet import control
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
 from ktnet.session.live import LiveRequest, parse_live_request
 from ktnet.tasks import open_tasks
+
+if TYPE_CHECKING:
+    from ktnet.session.tunnel import Tunnel
 
 ENDING_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -38,6 +41,10 @@ class Running(Protocol):
 
     async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
         """How a name is decided and answered, for `ktnet dns`."""
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """What is measured by `ktnet speed`; None where it has none of its own."""
 
 
 def run_in_foreground(
@@ -99,7 +106,11 @@ class _Foreground:
     def _open_control(self) -> AbstractAsyncContextManager[None]:
         if not control.IS_POSSIBLE:
             return nullcontext()
-        handlers = {"dns": self._explain_name, "live": self._tell_live}
+        handlers = {
+            "dns": self._explain_name,
+            "live": self._tell_live,
+            "speed": self._measure_speed,
+        }
         return control.open_control(self._describe, self._end, handlers)
 
     async def _keep(self, opening: AbstractAsyncContextManager[Running]) -> None:
@@ -139,6 +150,14 @@ class _Foreground:
         if self._session is None:
             raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
         return await self._session.explain_name(name, qtype)
+
+    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.speed import measure_speed, parse_speed_request
+
+        wanted = parse_speed_request(request)
+        if self._session is None:
+            raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
+        return await measure_speed(self._session.tunnel, *wanted)
 
     async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = parse_live_request(request)

@@ -80,7 +80,7 @@ class ExchangeSession:
         self._cluster = cluster
         self._options = options
         self._plan = plan
-        self._tunnel = tunnel
+        self.tunnel = tunnel
         self._inbound = inbound
         self._report = report
         self._record: Record | None = None
@@ -88,7 +88,7 @@ class ExchangeSession:
 
     @property
     def _session(self) -> str:
-        return self._tunnel.shadow.name
+        return self.tunnel.shadow.name
 
     @property
     def _selector(self) -> dict[str, str] | None:
@@ -113,7 +113,7 @@ class ExchangeSession:
                 holder=find_holder(),
             )
         self._record = await take
-        self._tunnel.keeper.before_revival = partial(
+        self.tunnel.keeper.before_revival = partial(
             check_held, api, namespace, subject, self._session
         )
         self._report.step("taken", self._describe_taken(self._record))
@@ -138,19 +138,19 @@ class ExchangeSession:
                     self._report.note,
                 )
             )
-            await self._tunnel.watch()
+            await self.tunnel.watch()
 
     async def end(self) -> None:
         """Give back, wait until it is served there again, then send the last callers away."""
         self._report.begin()
         async with open_tasks() as tasks:
             # Callers come here until others are ready to take them.
-            tasks.create_task(_keep_up(self._tunnel))
+            tasks.create_task(_keep_up(self.tunnel))
             if not await self._give_back():
                 return
             if self._record is not None and self._record.mode == "scale":
                 await self._wait_until_served(self._record.replicas)
-        await self._tunnel.shadow.delete()
+        await self.tunnel.shadow.delete()
 
     async def _give_back(self) -> bool:
         """Whether it is as it was. It may have been taken though we have heard no answer."""
@@ -177,7 +177,7 @@ class ExchangeSession:
 
     def _say_not_given_back(self, error: KtnetError) -> None:
         # Where its requests go to; with an origin it passes them on.
-        self._tunnel.shadow.is_kept = True
+        self.tunnel.shadow.is_kept = True
         self._report.note(
             f"{self._plan.subject.title} could not be put back: {error}; when the cluster is "
             f"there again: ktnet recover {self._plan.subject.title} -n {self._cluster.namespace}"
@@ -204,7 +204,7 @@ class ExchangeSession:
 
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""
-        if self._is_given_back and self._tunnel.shadow.is_gone:
+        if self._is_given_back and self.tunnel.shadow.is_gone:
             return "the cluster is as it was, and this machine was never changed"
         if self._is_given_back:
             return f"{self._session} in the cluster ends by itself"
@@ -213,7 +213,7 @@ class ExchangeSession:
     def describe(self) -> dict[str, Any]:
         """Its state, for `ktnet status`."""
         return {
-            **self._tunnel.describe(),
+            **self.tunnel.describe(),
             "exchanged": self._plan.subject.title,
             "mode": self._options.mode,
             "exposed": self._inbound.describe(),
@@ -221,7 +221,7 @@ class ExchangeSession:
 
     async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
         """What goes on, for the dashboard."""
-        return await self._tunnel.tell_live()
+        return await self.tunnel.tell_live()
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

@@ -25,6 +25,7 @@ from ktnet.session.leftovers import tidy
 from ktnet.session.live import LiveRequest
 from ktnet.session.mesh import MeshOptions, MeshSession, Subject, open_subject, open_version
 from ktnet.session.report import Report
+from ktnet.session.tunnel import Tunnel
 from ktnet.wire import meshrecord
 from ktnet.wire.record import build_time
 
@@ -99,6 +100,11 @@ class IstioSession:
             "mode": "istio",
             "services": list(self._version.entry.services),
         }
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """The version's."""
+        return self._mesh.tunnel
 
     async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
         """What goes on, for the dashboard."""

@@ -233,6 +233,11 @@ class MeshAutoSession:
             ],
         }
 
+    @property
+    def tunnel(self) -> None:
+        """There are several, to the router's pods."""
+        return
+
     async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
         """Nothing beyond its state: how far the router's pods are, none of them says."""
         return {}

@@ -24,11 +24,12 @@ from ktnet.shadow.resolver import Resolver
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.control import ChannelRequest
 from ktnet.stream.relay import RelayReceiver
+from ktnet.stream.speed import Sink, Source, build_speed_end
 from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
 from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
 from ktnet.wire.flow import OpenFailure
 from ktnet.wire.release import SSH_VERSION
-from ktnet.wire.shadow import PROBE_HOST, SSH_USER
+from ktnet.wire.shadow import PROBE_HOST, SPEED_HOST, SSH_USER
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
 
 LOGIN_TIMEOUT_S = 15.0
@@ -255,13 +256,17 @@ class ShadowServer(asyncssh.SSHServer):
         self._shadow.flows.add(flow)
         return flow
 
-    async def _open_receiver(self, host: str, port: int) -> RelayReceiver | EchoReceiver:
+    async def _open_receiver(
+        self, host: str, port: int
+    ) -> RelayReceiver | EchoReceiver | Source | Sink:
         if self._conn.is_closed():
             raise TargetFailed(OpenFailure.SHORTAGE, "the client went away before this began")
         if self._shadow.draining:
             raise TargetFailed(OpenFailure.SHORTAGE, "the shadow is going down")
         if host == PROBE_HOST:
             return EchoReceiver()
+        if host == SPEED_HOST and (end := build_speed_end(port)) is not None:
+            return end
         return await open_target(host, port)
 
     def _flow_gone(self, flow: ChannelFlow, window_bytes: int) -> None:

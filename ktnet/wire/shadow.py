@@ -32,6 +32,11 @@ PROBE_HOST = "probe.ktnet.invalid"
 """A direct-tcpip target that the shadow answers itself, by echoing: proves the whole path
 (RFC 6761 reserves `.invalid`, so no Service can ever have the name)."""
 
+SPEED_HOST = "speed.ktnet.invalid"
+"""The same for measuring: at these ports it takes all that comes, or sends as fast as it goes."""
+DISCARD_PORT, CHARGEN_PORT = 9, 19
+"""Those of the services that did so (RFC 863, RFC 864)."""
+
 _ARMING_LINE = re.compile(r"ktnet-restores v1 (?P<verdict>yes|no)(?: .*)?")
 
 _HOST_KEY_LINE = re.compile(
