@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from tunnel_ends import Cable, open_shadow, run, until
+from tunnel_ends import Cable, echo, open_flow, open_shadow, open_target, run, until
 
 from ktnet.cluster.session import RunningPod
 from ktnet.errors import Conflict, TunnelError
 from ktnet.session.keeper import Keeper
 from ktnet.tasks import open_tasks
+
+RECONNECTS = 1000 if "KTNET_SOAK" in os.environ else 30
+MEASURED = (RECONNECTS // 3, RECONNECTS - 1)
+"""After these, to be compared: the first ones fill caches."""
 
 
 class PretendedShadow:
@@ -197,3 +204,50 @@ def test_what_has_not_outlived_a_sleep_is_dialled_again_at_once(monkeypatch):
             await keeper.link.round_trip()
 
     run(scenario())
+
+
+@pytest.mark.timeout(1200)
+def test_many_reconnects_leave_nothing(monkeypatch):
+    """With a flow open each time, at both ends: they are in this process."""
+    monkeypatch.setattr("ktnet.link.backoff.FIRST_S", 0.0)
+
+    async def scenario():
+        served = 0
+        counts = []
+
+        async def serve(link):
+            nonlocal served
+            served += 1
+            await asyncio.Event().wait()
+
+        async with (
+            open_target(echo) as port,
+            open_keeper() as (keeper, _, cable),
+            open_tasks() as tasks,
+        ):
+            tasks.create_task(keeper.serve_each_link(serve))
+            for number in range(RECONNECTS):
+                flow = open_flow(keeper.dialer, port)
+                (await flow.until_open()).write(b"x")
+                await flow.until(lambda r: r.received == 1)
+                cable.cut()
+                assert await flow.until_closed() == "reset"
+                await until(lambda number=number: keeper.state.reconnects == number + 1)
+                if number in MEASURED:
+                    await until(lambda number=number: served == number + 2)
+                    counts.append(await count_when_settled(cable))
+        (tasks, descriptors, objects), later = counts
+        assert later[:2] == (tasks, descriptors)
+        # What is counted grows by far more than that with each connection that is not let go.
+        assert later[2] - objects < 5 * (MEASURED[1] - MEASURED[0])
+        print(f"tasks, descriptors, objects: {counts}")
+
+    run(scenario(), 1200)
+
+
+async def count_when_settled(cable):
+    """Tasks, descriptors, and objects that the collector knows."""
+    await until(lambda: cable.count_relays() == 1)
+    gc.collect()
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    return len(asyncio.all_tasks()), descriptors, len(gc.get_objects())
