@@ -12,6 +12,8 @@ _seconds = click.option("--seconds", type=float, required=True, help="For how lo
 
 _pod = click.option("--pod", help="This pod, NAMESPACE/NAME; all shadows otherwise.")
 
+_laptop = click.option("--laptop", type=int, default=1, show_default=True, help="Which, from 1.")
+
 
 @click.group()
 def fault() -> None:
@@ -106,6 +108,47 @@ def drain(name: str, node: str | None) -> None:
 def uncordon(name: str, node: str | None) -> None:
     """Have the nodes take pods again."""
     click.echo("\n".join(_happen(name, "uncordon", node=node)["nodes"]))
+
+
+@fault.command()
+@_name
+@_laptop
+@click.argument("deed", type=click.Choice(["pull", "plug"]))
+def cable(name: str, deed: str, laptop: int) -> None:
+    """Pull a laptop's network cable, or plug it in."""
+    _happen(name, "cable", deed=deed, laptop=laptop)
+
+
+@fault.command()
+@_name
+@_laptop
+@click.option("--share", type=float, required=True, help="Of 1, in each direction; 0: none.")
+def packets(name: str, share: float, laptop: int) -> None:
+    """Lose packets between a laptop and everybody else, at random."""
+    _happen(name, "packets", share=share, laptop=laptop)
+
+
+@fault.command()
+@_name
+@_laptop
+@click.argument("deed", type=click.Choice(["fill", "free"]))
+def disk(name: str, deed: str, laptop: int) -> None:
+    """Fill a laptop's /run, or free it."""
+    _happen(name, "disk", deed=deed, laptop=laptop)
+
+
+@fault.command()
+@_name
+def expire_token(name: str) -> None:
+    """Have all bearer tokens expire: the API server answers 401."""
+    click.echo(f"{_happen(name, 'expire-token')['tokens']} token(s)")
+
+
+@fault.command()
+@_name
+def renew_token(name: str) -> None:
+    """Have the tokens that expired be good again."""
+    _happen(name, "renew-token")
 
 
 def _say_evicted(answer: dict[str, Any]) -> None:

@@ -38,7 +38,8 @@ from ktnet.lab.controllers.kind import format_time
 from ktnet.lab.dns.cluster import ClusterDns, open_cluster_dns
 from ktnet.lab.dns.office import OfficeDns, open_office_dns
 from ktnet.lab.faults.cluster import ClusterFaults
-from ktnet.lab.faults.control import ApiFaults, build_dns_faults, build_fault_handler
+from ktnet.lab.faults.control import ApiFaults, DnsFaults, build_fault_handler
+from ktnet.lab.faults.laptops import LaptopFaults
 from ktnet.lab.faults.owners import build_kill
 from ktnet.lab.faults.requests import RequestFaults
 from ktnet.lab.kubeconfig import USER, build_kubeconfig, write_private
@@ -173,11 +174,10 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
             addresses = {number: str(each.address) for number, each in enumerate(machines, 1)}
             faults = ApiFaults(server, addresses)
             handlers["fault"] = build_fault_handler(
-                {
-                    **faults.list_faults(),
-                    **ClusterFaults(store).list_faults(),
-                    **build_dns_faults(dns),
-                }
+                faults,
+                ClusterFaults(store),
+                DnsFaults(dns),
+                LaptopFaults(dict(enumerate(machines, 1)), tokens),
             )
             await inner.enter_async_context(open_control(directory.socket, handlers))
             running = [

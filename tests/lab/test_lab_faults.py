@@ -71,7 +71,7 @@ def test_a_client_is_killed_on_its_nth_request(lab: Lab, moment: str) -> None:
 
 
 def test_the_api_server_goes_and_comes_back(lab: Lab) -> None:
-    fault(lab, "restart-api", "--seconds", "1")
+    fault(lab, "restart-api", "--seconds", "4")
     url = "https://192.168.64.1:6443/version"
     assert lab.visit(url)["error"] == "ECONNREFUSED"
     while lab.visit(url)["error"] == "ECONNREFUSED":

@@ -54,6 +54,10 @@ class ClusterFaults:
         """{"node": NAME}, else all nodes: they take pods again."""
         return {"nodes": self._cordon(arguments, unschedulable=None)}
 
+    async def clear(self) -> None:
+        """All nodes take pods; what was evicted isn't there again."""
+        self._cordon({}, unschedulable=None)
+
     def _select(self, arguments: Arguments) -> list[Obj]:
         """Raises ValueError where there is no such pod."""
         wanted = str(arguments.get("pod") or "")

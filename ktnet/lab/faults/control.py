@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ktnet.lab.api.server import ApiServer
 from ktnet.lab.dns.cluster import ClusterDns
@@ -14,6 +14,14 @@ Arguments = dict[str, Any]
 Fault = Callable[[Arguments], Awaitable[Any]]
 
 LONGEST_DOWN_S = 3600.0
+
+
+class FaultGroup(Protocol):
+    """Faults of one kind, and their end."""
+
+    def list_faults(self) -> dict[str, Fault]: ...
+
+    async def clear(self) -> None: ...
 
 
 class ApiFaults:
@@ -38,7 +46,6 @@ class ApiFaults:
             "restart-api": self.restart,
             "on-request": self.on_request,
             "show": self.show,
-            "clear": self.clear,
         }
 
     async def disturb_forwards(self, arguments: Arguments) -> dict[str, Any]:
@@ -86,26 +93,42 @@ class ApiFaults:
             ],
         }
 
-    async def clear(self, _: Arguments) -> dict[str, Any]:
+    async def clear(self) -> None:
         """No more faults on requests, no idle timeout, and what was stalled goes on."""
         self._server.faults.clear()
         self._server.streams.set_idle_timeout(0)
         await self._server.streams.happen("resume", self._server.streams.select())
-        return {}
 
 
-def build_dns_faults(dns: ClusterDns) -> dict[str, Fault]:
+class DnsFaults:
     """Faults of the cluster's DNS."""
 
-    async def forget(_: Arguments) -> dict[str, Any]:
-        dns.forget()
+    def __init__(self, dns: ClusterDns) -> None:
+        self._dns = dns
+
+    def list_faults(self) -> dict[str, Fault]:
+        return {"dns-forget": self.forget}
+
+    async def forget(self, _: Arguments) -> dict[str, Any]:
+        """What it remembers."""
+        self._dns.forget()
         return {}
 
-    return {"dns-forget": forget}
+    async def clear(self) -> None:
+        """None of them lasts."""
 
 
-def build_fault_handler(faults: Mapping[str, Fault]) -> Callable[[Arguments], Awaitable[Any]]:
+def build_fault_handler(*groups: FaultGroup) -> Callable[[Arguments], Awaitable[Any]]:
     """Finds the fault that "what" names; raises ValueError where there is none."""
+
+    async def clear(_: Arguments) -> dict[str, Any]:
+        for group in groups:
+            await group.clear()
+        return {}
+
+    faults: dict[str, Fault] = {"clear": clear}
+    for group in groups:
+        faults |= group.list_faults()
 
     async def handle(request: Arguments) -> Any:
         fault = faults.get(str(request.get("what")))

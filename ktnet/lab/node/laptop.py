@@ -46,6 +46,8 @@ class Laptop:
     pid: int
     links: AsyncIPRoute
     """Of its network namespace."""
+    link: str
+    """The node's end of its cable."""
 
     async def add_route(self, pod: IPv4Address) -> None:
         """The way to one pod, by the node; raises HostNetworkError."""
@@ -94,7 +96,7 @@ async def open_laptop(
         async with AsyncIPRoute() as node_links, open_shared_links(network) as links:
             link = await add_laptop_link(node_links, network, address)
             try:
-                yield Laptop(name, address, process.pid, links)
+                yield Laptop(name, address, process.pid, links, link)
             finally:
                 await remove_link(node_links, link)
     finally:

@@ -33,7 +33,7 @@ async def open_faulty():
         run_pod(lab.store, "p")
         lab.echo_port = server.sockets[0].getsockname()[1]
         faults = ApiFaults(lab.server, {1: "127.0.0.1", 2: "127.0.0.2"})
-        handle = build_fault_handler(faults.list_faults())
+        handle = build_fault_handler(faults)
 
         async def happen(what, **arguments):
             return await handle({"what": what, **arguments})
