@@ -328,8 +328,9 @@ class _Upkeep:
             raise Conflict(f"{title}: {error}") from error
         if found is None or found[1].find(self._session) is None:
             raise Conflict(
-                f"somebody else has taken this session out of {title}",
-                hint="`ktnet clean` or `ktnet recover` does, or a router that nobody reached",
+                f"this session has been taken out of {title}",
+                hint="by `ktnet recover` or `ktnet clean`; or nobody was attached for --idle, as "
+                "when this machine slept: then the router has put the Service back",
             )
         if obj["spec"].get("selector") != build_selector(found[1].router):
             self._report.note(f"somebody else has reset the selector of {title}; set again")
