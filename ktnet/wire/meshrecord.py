@@ -13,11 +13,18 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ktnet.wire.annotation import (
+    build_pointer,
+    build_store,
+    parse_annotation,
+    parse_selector,
+    require,
+)
+
 Json = dict[str, Any]
 
 ANNOTATION = "ktnet.dev/mesh"
-_POINTER = "/metadata/annotations/ktnet.dev~1mesh"
-"""The same as a JSON pointer (RFC 6901)."""
+_POINTER = build_pointer(ANNOTATION)
 
 SESSION_LABEL = "ktnet.dev/session"
 """The router's pods have its name in this label, and nothing else selects them."""
@@ -97,33 +104,20 @@ def build_record_text(record: MeshRecord) -> str:
 def parse_record(service: Json) -> tuple[str, MeshRecord] | None:
     """The annotation of a Service, as it stands there and as a record; None where it has none.
 
-    Raises ValueError where there is one that we don't understand: somebody else's ktnet is newer,
-    or somebody has edited it. Then nobody but people may decide.
+    Raises ValueError where there is one that we don't understand.
     """
-    text = (service.get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
-    if text is None:
-        return None
-    try:
-        return text, _parse(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"the annotation {ANNOTATION} is not understood: {error}") from error
+    return parse_annotation(service, ANNOTATION, _parse)
 
 
 def _parse(stored: Json) -> MeshRecord:
-    _require(stored["version"] == 1, f"version {stored['version']!r}")
-    selector = tuple(sorted(stored["selector"].items()))
-    _require(bool(selector) and all(isinstance(value, str) for _, value in selector), "selector")
+    require(stored["version"] == 1, f"version {stored['version']!r}")
+    selector = parse_selector(stored)
     members = tuple(Member(**each) for each in stored["members"])
     for each in members:
         words = (each.session, each.holder, each.since, each.key, each.value)
-        _require(all(isinstance(word, str) for word in words), "members")
-    _require(isinstance(stored["router"], str) and bool(stored["router"]), "router")
+        require(all(isinstance(word, str) for word in words), "members")
+    require(isinstance(stored["router"], str) and bool(stored["router"]), "router")
     return MeshRecord(stored["router"], selector, members)
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise ValueError(what)
 
 
 def build_selector(router: str) -> dict[str, str]:
@@ -133,13 +127,8 @@ def build_selector(router: str) -> dict[str, str]:
 
 def build_first_join(service: Json, record: MeshRecord) -> list[Json]:
     """Store, and lead the Service to the router, if it is still as it was read."""
-    metadata = service["metadata"]
-    # An empty map has to be there before something can be added to it.
-    room = [] if metadata.get("annotations") else [_add("/metadata/annotations", {})]
     return [
-        _test("/metadata/resourceVersion", metadata["resourceVersion"]),
-        *room,
-        _add(_POINTER, build_record_text(record)),
+        *build_store(service, ANNOTATION, build_record_text(record)),
         _lead(build_selector(record.router)),
     ]
 
@@ -147,7 +136,7 @@ def build_first_join(service: Json, record: MeshRecord) -> list[Json]:
 def build_change(text: str, record: MeshRecord) -> list[Json]:
     """Other members; and the Service leads to the router, whatever somebody has made of that."""
     return [
-        _test(_POINTER, text),
+        {"op": "test", "path": _POINTER, "value": text},
         {"op": "replace", "path": _POINTER, "value": build_record_text(record)},
         _lead(build_selector(record.router)),
     ]
@@ -156,7 +145,7 @@ def build_change(text: str, record: MeshRecord) -> list[Json]:
 def build_undo(text: str, record: MeshRecord) -> list[Json]:
     """Put the Service back, if nobody has done so yet and nobody has joined: else 422."""
     return [
-        _test(_POINTER, text),
+        {"op": "test", "path": _POINTER, "value": text},
         _lead(dict(record.selector)),
         {"op": "remove", "path": _POINTER},
     ]
@@ -165,11 +154,3 @@ def build_undo(text: str, record: MeshRecord) -> list[Json]:
 def _lead(selector: dict[str, str]) -> Json:
     """By `replace`: a merge patch would leave the old keys beside the new ones."""
     return {"op": "replace", "path": "/spec/selector", "value": selector}
-
-
-def _test(path: str, value: str) -> Json:
-    return {"op": "test", "path": path, "value": value}
-
-
-def _add(path: str, value: Any) -> Json:
-    return {"op": "add", "path": path, "value": value}

@@ -13,12 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ktnet.wire.annotation import (
+    build_pointer,
+    build_store,
+    parse_annotation,
+    parse_selector,
+    require,
+)
+
 Json = dict[str, Any]
 Mode = Literal["scale", "selector"]
 
 ANNOTATION = "ktnet.dev/exchange"
-_POINTER = "/metadata/annotations/ktnet.dev~1exchange"
-"""The same as a JSON pointer (RFC 6901)."""
+_POINTER = build_pointer(ANNOTATION)
 
 MOST_REPLICAS = 2**31 - 1
 
@@ -59,43 +66,29 @@ def build_record_text(record: Record) -> str:
 def parse_record(obj: Json) -> tuple[str, Record] | None:
     """The annotation of an object, as it stands there and as a record; None where it has none.
 
-    Raises ValueError where there is one that we don't understand: somebody else's ktnet is newer,
-    or somebody has edited it. Then nobody but people may decide.
+    Raises ValueError where there is one that we don't understand.
     """
-    text = (obj.get("metadata", {}).get("annotations") or {}).get(ANNOTATION)
-    if text is None:
-        return None
-    try:
-        return text, _parse(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"the annotation {ANNOTATION} is not understood: {error}") from error
+    return parse_annotation(obj, ANNOTATION, _parse)
 
 
 def _parse(stored: Json) -> Record:
-    _require(stored["version"] == 1, f"version {stored['version']!r}")
+    require(stored["version"] == 1, f"version {stored['version']!r}")
     mode = stored["mode"]
     words = [stored[key] for key in ("session", "holder", "since")]
-    _require(all(isinstance(word, str) for word in words), "session, holder, since")
+    require(all(isinstance(word, str) for word in words), "session, holder, since")
     session, holder, since = words
     if mode == "scale":
         replicas = stored["replicas"]
-        _require(type(replicas) is int and 0 <= replicas <= MOST_REPLICAS, "replicas")
+        require(type(replicas) is int and 0 <= replicas <= MOST_REPLICAS, "replicas")
         return Record(session, holder, since, "scale", replicas=replicas)
-    _require(mode == "selector", "mode")
-    selector = tuple(sorted(stored["selector"].items()))
-    _require(bool(selector) and all(isinstance(value, str) for _, value in selector), "selector")
-    return Record(session, holder, since, "selector", selector=selector)
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise ValueError(what)
+    require(mode == "selector", "mode")
+    return Record(session, holder, since, "selector", selector=parse_selector(stored))
 
 
 def build_scale_down(obj: Json, record: Record) -> list[Json]:
     """For a Deployment or StatefulSet: store and scale to 0, if it is still as it was read."""
     return [
-        *_build_guard_and_store(obj, record),
+        *build_store(obj, ANNOTATION, build_record_text(record)),
         {"op": "replace", "path": "/spec/replicas", "value": 0},
     ]
 
@@ -106,19 +99,8 @@ def build_repoint(obj: Json, record: Record, selector: dict[str, str]) -> list[J
     By `replace`: a merge patch would leave the old keys beside the new ones.
     """
     return [
-        *_build_guard_and_store(obj, record),
+        *build_store(obj, ANNOTATION, build_record_text(record)),
         {"op": "replace", "path": "/spec/selector", "value": selector},
-    ]
-
-
-def _build_guard_and_store(obj: Json, record: Record) -> list[Json]:
-    metadata = obj["metadata"]
-    # An empty map has to be there before something can be added to it.
-    room = [] if metadata.get("annotations") else [_add("/metadata/annotations", {})]
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-        *room,
-        _add(_POINTER, build_record_text(record)),
     ]
 
 
@@ -158,7 +140,3 @@ def build_repointing(text: str, selector: dict[str, str]) -> list[Json]:
 def build_time(moment: datetime) -> str:
     """RFC 3339, UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _add(path: str, value: Any) -> Json:
-    return {"op": "add", "path": path, "value": value}
