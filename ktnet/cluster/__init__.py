@@ -8,6 +8,7 @@ without an image of ours), `session` creates it, waits for it (`startup`, with `
 pod's state, and `hostkey` from its log), renews its Lease (`heartbeat`), watches it (`podwatch`),
 moves what it owns to its successor (`dependents`) and deletes it (`removal`); `portforward` or
 `direct` reach its SSH server; `istio` leads marked requests there (`istio_plan` and
-`istio_removal` say by which changes of which objects); `cidrs` and `services` learn which addresses
-and names are the cluster's.
+`istio_removal` say by which changes of which objects), or `router` (made of `router_manifests`)
+stands in front of a Service, which `membership` joins and leaves and `mesh_leftovers` puts back;
+`cidrs` and `services` learn which addresses and names are the cluster's.
 """
