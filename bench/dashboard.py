@@ -8,6 +8,9 @@ without drawing); a page is open and `ktnet status --local -o json` is run again
 are medians in MB/s and, with the middle half of the rounds, the ratios to "nobody" in the same
 round.
 
+And, which other load on the machine doesn't blur: the share of a core that session and dashboard
+spend while a page is open and no byte is carried.
+
 `ktnet status` is a Python that starts each time, on the cores that the tunnel needs.
 """
 
@@ -23,12 +26,14 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from ktnet.lab.harness import KTNET, Lab, open_connection, open_lab
 
 DISCARD, SOURCE = 7006, 7003
 HOST = "streams.demo"
 PIECE = bytes(1 << 18)
+IDLE_S = 20.0
 WAYS = ("nobody", "page", "page and status")
 DIRECTIONS = ("up", "down")
 
@@ -42,14 +47,38 @@ def main() -> None:
     rounds = []
     with (
         open_lab(f"look-{os.getpid()}") as lab,
-        open_connection(lab, show=lambda _: None),
-        open_dashboard(lab) as url,
+        open_connection(lab, show=lambda _: None) as connection,
+        open_dashboard(lab) as (url, pid),
     ):
+        shares = measure_shares(lab, url, {"session": connection.pid, "dashboard": pid})
         for number in range(options.rounds):
             ways = WAYS if number % 2 else WAYS[::-1]
             rounds.append({way: measure(lab, url, way, options) for way in ways})
             print(json.dumps(rounds[-1]), file=sys.stderr)
+    for name, by_way in shares.items():
+        told = ", ".join(f"{way} {share:.2%}" for way, share in by_way.items())
+        print(f"{name}'s share of a core: {told}")
     show(rounds)
+
+
+def measure_shares(lab: Lab, url: str, pids: dict[str, int]) -> dict[str, dict[str, float]]:
+    """By process and way; of IDLE_S each."""
+    shares: dict[str, dict[str, float]] = {name: {} for name in pids}
+    for way in WAYS[:2]:
+        with contextlib.ExitStack() as stack:
+            if way != "nobody":
+                stack.enter_context(open_background(lab, read_stream, url))
+            before = {name: read_cpu_s(pid) for name, pid in pids.items()}
+            time.sleep(IDLE_S)
+            for name, pid in pids.items():
+                shares[name][way] = (read_cpu_s(pid) - before[name]) / IDLE_S
+    return shares
+
+
+def read_cpu_s(pid: int) -> float:
+    """User and system time: proc_pid_stat(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(lab: Lab, url: str, way: str, options: argparse.Namespace) -> dict[str, float]:
@@ -69,7 +98,7 @@ def open_dashboard(lab: Lab):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), process.pid
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()

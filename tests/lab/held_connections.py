@@ -1,4 +1,4 @@
-"""`python held_connections.py HOST COUNT`: connections to the echo server there, one of them busy.
+"""`python held_connections.py HOST COUNT NAME`: connections to its echo server, one of them busy.
 
 Says "open" when all are, and holds them until stdin ends. Without most of root's rights, as a
 program of the one who looks: the dashboard's process may then see whose they are.
@@ -18,16 +18,16 @@ from pathlib import Path
 from ktnet.host.privileges import OF_A_ROOT_CLIENT, keep_only
 from ktnet.lab.harness import Lab
 
-NAME = "<b>held</b>"
-"""Of the process: whoever may run one may name it so."""
+NAME = "held"
+"""Of the process."""
 ECHO = 7001
 PIECE = b"x" * 65536
 PAUSE_S = 0.02
 
 
-def main(host: str, count: int) -> None:
+def main(host: str, count: int, name: str) -> None:
     keep_only(OF_A_ROOT_CLIENT)
-    Path("/proc/self/comm").write_text(NAME)
+    Path("/proc/self/comm").write_text(name)
     with contextlib.ExitStack() as stack:
         streams = []
         for _ in range(count):
@@ -51,10 +51,10 @@ def keep_busy(stream: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def open_connections(lab: Lab, host: str, count: int) -> Iterator[None]:
+def open_connections(lab: Lab, host: str, count: int, name: str = NAME) -> Iterator[None]:
     """They are there until the context is left."""
     process = subprocess.Popen(
-        lab.exec(sys.executable, str(Path(__file__)), host, str(count)),
+        lab.exec(sys.executable, str(Path(__file__)), host, str(count), name),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -69,4 +69,4 @@ def open_connections(lab: Lab, host: str, count: int) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

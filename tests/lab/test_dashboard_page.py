@@ -137,12 +137,12 @@ def test_hostile_names_are_text(lab: Lab, dashboard: Dashboard, browser: Browser
     lab.call(look_up, name)
     with (
         taken_by_the_dead(lab, "dead-3", holder=f"{HOSTILE}@h"),
-        open_connections(lab, "streams.demo", 1),
+        open_connections(lab, "streams.demo", 1, "<b>bold</b>"),
     ):
         browser.call(visitor.visit, dashboard.url)
         for part, text in (
             ("queries", "<img"),
-            ("flows", NAME),
+            ("flows", "<b>bold</b>"),
             ("services", HOSTILE),
             ("everybody", HOSTILE),
             ("leftovers", HOSTILE),
