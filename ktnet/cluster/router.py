@@ -10,19 +10,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ktnet.cluster.answers import Refused
+from ktnet.cluster.account import may_make_account
 from ktnet.cluster.api import Api
 from ktnet.cluster.readiness import is_available
 from ktnet.cluster.router_manifests import (
     REPLICAS,
     RouterSpec,
-    build_account,
     build_budget,
     build_deployment,
     build_deployment_owner,
     build_origin,
-    build_role,
-    build_role_binding,
+    build_router_account,
     build_start,
 )
 from ktnet.errors import Conflict, Forbidden, KtnetError, NotFound, ShadowFailed
@@ -78,9 +76,8 @@ async def _fill(api: Api, spec: RouterSpec, router: Router) -> None:
 
     origin = await add("services", build_origin(spec))
     if spec.restores:
-        await add("serviceaccounts", build_account(spec))
-        await add("roles", build_role(spec))
-        await add("rolebindings", build_role_binding(spec))
+        for plural, obj in build_router_account(spec):
+            await add(plural, obj)
     with suppress(Forbidden):
         # Welcome, where it may be had: without it a drained node may take both pods at once.
         await add("poddisruptionbudgets", build_budget(spec))
@@ -89,23 +86,14 @@ async def _fill(api: Api, spec: RouterSpec, router: Router) -> None:
 
 
 async def _may_restore(api: Api, spec: RouterSpec, tell: Callable[[str], None]) -> bool:
-    """Whether it can have its Role: a review may say yes where the check for escalation says no."""
     namespace = spec.shadow.namespace
-    try:
-        for plural, obj in (
-            ("serviceaccounts", build_account(spec)),
-            ("roles", build_role(spec)),
-            ("rolebindings", build_role_binding(spec)),
-        ):
-            await api.create(plural, obj, namespace=namespace, dry_run=True)
-    except (Forbidden, Refused) as error:
-        log.info("no Role for the router: %s", error)
-        tell(
-            f"no right to give the router a Role: should all laptops crash, service/{spec.service} "
-            f"leads to its own pods through the router until `ktnet clean -n {namespace}`"
-        )
-        return False
-    return True
+    if await may_make_account(api, namespace, build_router_account(spec)):
+        return True
+    tell(
+        f"no right to give the router a Role: should all laptops crash, service/{spec.service} "
+        f"leads to its own pods through the router until `ktnet clean -n {namespace}`"
+    )
+    return False
 
 
 async def wait_until_routing(api: Api, namespace: str, name: str, timeout_s: float) -> None:

@@ -17,9 +17,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from ktnet.cluster.account import (
+    build_account_mount,
+    build_account_objects,
+    build_account_volume,
+)
 from ktnet.cluster.exposure import list_named_ports
 from ktnet.cluster.manifests import (
     CONTAINER,
+    HOLDER_ANNOTATION,
     ShadowPort,
     ShadowSpec,
     build_lease,
@@ -29,13 +35,11 @@ from ktnet.cluster.manifests import (
 )
 from ktnet.errors import UsageError
 from ktnet.wire.meshrecord import build_selector
-from ktnet.wire.shadow import ACCOUNT
 
 Json = dict[str, Any]
 
 ROUTER_LABEL = "ktnet.dev/router"
 """On all that belongs to a router but its pods: its name."""
-HOLDER_ANNOTATION = "ktnet.dev/holder"
 
 REPLICAS = 2
 GRACE_S = 35
@@ -180,21 +184,10 @@ def build_start(spec: RouterSpec, origin_address: str) -> list[Json]:
 
 def _build_account_volume(account: str) -> list[Json]:
     """The account's token, which the kubelet renews, and whom to trust."""
-    sources = [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
-        {
-            "configMap": {
-                "name": "kube-root-ca.crt",
-                "items": [{"key": "ca.crt", "path": "ca.crt"}],
-            }
-        },
-    ]
-    volume = {"name": "account", "projected": {"sources": sources}}
-    mount = {"name": "account", "mountPath": ACCOUNT, "readOnly": True}
     return [
         _add("/spec/template/spec/serviceAccountName", account),
-        _add("/spec/template/spec/volumes", [volume]),
-        _add("/spec/template/spec/containers/0/volumeMounts", [mount]),
+        _add("/spec/template/spec/volumes", [build_account_volume()]),
+        _add("/spec/template/spec/containers/0/volumeMounts", [build_account_mount()]),
     ]
 
 
@@ -234,55 +227,25 @@ def build_origin(spec: RouterSpec) -> Json:
     }
 
 
-def build_account(spec: RouterSpec) -> Json:
-    """Its own ServiceAccount: never another one's."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _build_metadata(spec, spec.name),
-        "automountServiceAccountToken": False,
-    }
-
-
-def build_role(spec: RouterSpec) -> Json:
-    """To put this one Service back, to delete itself, and to see who is still there."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": _build_metadata(spec, spec.name),
-        "rules": [
-            {
-                "apiGroups": [""],
-                "resources": ["services"],
-                "resourceNames": [spec.service],
-                "verbs": ["get", "patch"],
-            },
-            {
-                "apiGroups": ["apps"],
-                "resources": ["deployments"],
-                "resourceNames": [spec.name],
-                "verbs": ["delete"],
-            },
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
-        ],
-    }
-
-
-def build_role_binding(spec: RouterSpec) -> Json:
-    """Of the Role to the ServiceAccount."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": _build_metadata(spec, spec.name),
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "Role",
-            "name": spec.name,
+def build_router_account(spec: RouterSpec) -> list[tuple[str, Json]]:
+    """Its own account, never another one's: to put this one Service back, to delete itself, and to
+    see who is still there. (plural, object) of each."""
+    rules = [
+        {
+            "apiGroups": [""],
+            "resources": ["services"],
+            "resourceNames": [spec.service],
+            "verbs": ["get", "patch"],
         },
-        "subjects": [
-            {"kind": "ServiceAccount", "name": spec.name, "namespace": spec.shadow.namespace}
-        ],
-    }
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments"],
+            "resourceNames": [spec.name],
+            "verbs": ["delete"],
+        },
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get"]},
+    ]
+    return build_account_objects(spec.name, spec.shadow.namespace, build_labels(spec.name), rules)
 
 
 def build_budget(spec: RouterSpec) -> Json:

@@ -12,7 +12,7 @@ from ktnet.cluster.router_manifests import (
     RouterSpec,
     build_arguments,
     build_origin,
-    build_role,
+    build_router_account,
     build_router_name,
     plan_ports,
 )
@@ -116,7 +116,7 @@ def test_names_fit_whatever_the_service_is_called():
 
 
 def test_the_role_gives_one_service_one_deployment_and_leases():
-    rules = build_role(spec_of(()))["rules"]
+    rules = dict(build_router_account(spec_of(())))["roles"]["rules"]
     assert [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in rules] == [
         (["services"], ["tomcat"], ["get", "patch"]),
         (["deployments"], ["tomcat-router-abcde"], ["delete"]),
