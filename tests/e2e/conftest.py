@@ -67,7 +67,7 @@ class Machine:
 
     def ask(self, url: str, count: int = 8) -> list[str]:
         """What so many fresh connections bring, one after the other; "" for a failed one."""
-        each = ("-sS", "-m", "20", "-H", "Connection: close", "-w", "\n")
+        each = ("-sS", "-m", "10", "-H", "Connection: close", "-w", "\n")
         done = self.run("curl", *each, f"{url}?[1-{count}]")
         print(done.stderr)
         return done.stdout.splitlines()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from workload import PAGE, list_remains, read_workload, wait_until_gone
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 MINE = "this is the laptop"
 PORT = 18083
@@ -39,16 +39,17 @@ def wait_for(machine, url, *wanted):
         seen.update(machine.ask(url))
 
 
-def only(machine, url, page):
-    """A while of nothing else."""
-    assert machine.ask(url, 10) == [page] * 10
+def settle(machine, url, page):
+    """Asks until there is nothing else for a whole round: nodes hear of endpoints one by one."""
+    start_s = time.monotonic()
+    while (seen := machine.ask(url, 10)) != [page] * 10:
+        assert time.monotonic() - start_s < LIMIT_S, seen
 
 
 def test_run_a_service_of_ones_own(machine, namespace, connected):
     mine = f"http://mine.{namespace}.svc.cluster.local/"
     with machine.session("run", "mine", "-n", namespace, "--expose", f"{PORT}:80"):
-        wait_for(machine, mine, MINE)
-        only(machine, mine, MINE)
+        settle(machine, mine, MINE)
     machine.call(wait_until_gone, machine.kubeconfig, namespace, "mine")
 
 
@@ -58,14 +59,12 @@ def test_exchange_and_give_back(machine, namespace, url, mode):
     assert before["ready"] == 2
     expose = ("--expose", f"{PORT}:8080")
     with machine.session("exchange", "web", "-n", namespace, "--mode", mode, *expose):
-        wait_for(machine, url, MINE)
-        only(machine, url, MINE)
+        settle(machine, url, MINE)
         during = machine.call(read_workload, machine.kubeconfig, namespace)
         assert (during["replicas"] == 0) == (mode == "scale")
         assert during["marks"], "what has to be put back is recorded where it was changed"
     assert machine.call(read_workload, machine.kubeconfig, namespace) == before
-    wait_for(machine, url, PAGE)
-    only(machine, url, PAGE)
+    settle(machine, url, PAGE)
 
 
 def test_mesh_beside_the_others(machine, namespace, url):
@@ -79,5 +78,4 @@ def test_mesh_beside_the_others(machine, namespace, url):
         rules = "apiVersion" + text.partition("apiVersion")[2].partition("\n✓")[0]
         kinds = [each["kind"] for each in yaml.safe_load_all(rules.split("\nready")[0])]
         assert kinds == ["DestinationRule", "VirtualService"]
-    wait_for(machine, url, PAGE)
-    only(machine, url, PAGE)
+    settle(machine, url, PAGE)
