@@ -24,6 +24,7 @@ COMMANDS = {
     "exec": "Run one command in the cluster's network, without root.",
     "disconnect": "End the sessions of this machine.",
     "status": "Show the sessions of this machine.",
+    "logs": "Show what a session and its shadow did.",
     "dashboard": "Show it all in a browser, live.",
     "speed": "Measure the tunnel leg by leg: where is it slow?",
     "check": "Say whether a command would work, and if not, why.",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 MOST = 200
@@ -33,3 +36,23 @@ class Events:
     def describe(self, after: int) -> list[dict[str, Any]]:
         """Those with a higher number, as JSON, the oldest first; `at_s` is Unix time."""
         return [event for event in self._events if event["number"] > after]
+
+
+class _Handler(logging.Handler):
+    def __init__(self, events: Events) -> None:
+        super().__init__(logging.WARNING)
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._events.add("note", record.getMessage())
+
+
+@contextmanager
+def note_warnings(events: Events) -> Iterator[None]:
+    """What our parts warn of in the log is an event too, until the context is left."""
+    handler, logger = _Handler(events), logging.getLogger("ktnet")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

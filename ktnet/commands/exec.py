@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ktnet.commands.events import note_warnings
 from ktnet.commands.options import (
     capture_options,
     cluster_options,
@@ -30,6 +31,7 @@ from ktnet.tasks import open_tasks
 if TYPE_CHECKING:
     from ktnet.host.sandbox import Sandbox
     from ktnet.session.exec import ExecSession
+    from ktnet.session.tunnel import Tunnel
 
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 FORWARDED = ENDING | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGALRM}
@@ -91,6 +93,10 @@ class _Execution:
 
     async def run(self) -> int:
         """The command's status, as waitpid(2) gives it."""
+        with note_warnings(self._progress.events):
+            return await self._run()
+
+    async def _run(self) -> int:
         from ktnet.control import open_control
         from ktnet.session.exec import open_exec_session
 
@@ -101,7 +107,11 @@ class _Execution:
                 open_control(
                     self._describe,
                     self._disconnect,
-                    {"live": self._tell_live, "speed": self._measure_speed},
+                    {
+                        "live": self._tell_live,
+                        "speed": self._measure_speed,
+                        "logs": self._tell_logs,
+                    },
                 ),
                 open_exec_session(self._options, self._sandbox, self._progress) as session,
             ):
@@ -142,12 +152,19 @@ class _Execution:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._sandbox.pid, number)
 
-    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ktnet.session.speed import measure_speed, parse_speed_request
+    @property
+    def _tunnel(self) -> Tunnel | None:
+        return self._session.tunnel if self._session is not None else None
 
-        wanted = parse_speed_request(request)
-        tunnel = self._session.tunnel if self._session is not None else None
-        return await measure_speed(tunnel, *wanted)
+    async def _tell_logs(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.logs import answer_logs
+
+        return await answer_logs(request, self._progress.events.describe, self._tunnel)
+
+    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.speed import answer_speed
+
+        return await answer_speed(request, self._tunnel)
 
     async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = parse_live_request(request)

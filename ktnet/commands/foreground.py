@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ktnet import control
+from ktnet.commands.events import note_warnings
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
 from ktnet.session.live import LiveRequest, parse_live_request
@@ -94,7 +95,10 @@ class _Foreground:
 
     async def run(self, opening: AbstractAsyncContextManager[Running]) -> None:
         self._opening = asyncio.current_task()
-        with _ending_signals(asyncio.get_running_loop(), self._end):
+        with (
+            _ending_signals(asyncio.get_running_loop(), self._end),
+            note_warnings(self._progress.events),
+        ):
             try:
                 async with self._open_control():
                     await self._keep(opening)
@@ -109,6 +113,7 @@ class _Foreground:
         handlers = {
             "dns": self._explain_name,
             "live": self._tell_live,
+            "logs": self._tell_logs,
             "speed": self._measure_speed,
         }
         return control.open_control(self._describe, self._end, handlers)
@@ -151,13 +156,19 @@ class _Foreground:
             raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
         return await self._session.explain_name(name, qtype)
 
-    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ktnet.session.speed import measure_speed, parse_speed_request
+    @property
+    def _tunnel(self) -> Tunnel | None:
+        return self._session.tunnel if self._session is not None else None
 
-        wanted = parse_speed_request(request)
-        if self._session is None:
-            raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
-        return await measure_speed(self._session.tunnel, *wanted)
+    async def _tell_logs(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.logs import answer_logs
+
+        return await answer_logs(request, self._progress.events.describe, self._tunnel)
+
+    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.speed import answer_speed
+
+        return await answer_speed(request, self._tunnel)
 
     async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
         wanted = parse_live_request(request)

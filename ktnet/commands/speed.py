@@ -84,14 +84,13 @@ async def _measure_own(
 ) -> dict[str, Any]:
     from ktnet.commands.progress import Progress
     from ktnet.session.cluster import open_cluster
-    from ktnet.session.speed import measure_speed, parse_speed_request
+    from ktnet.session.speed import answer_speed
     from ktnet.session.tunnel import build_spec, open_tunnel
 
-    seconds, forward = parse_speed_request(request)
     async with open_cluster(options) as cluster:
         spec = build_spec(shadow, cluster.namespace)
         async with open_tunnel(cluster, spec, Progress(quiet=True)) as tunnel:
-            return await measure_speed(tunnel, seconds, forward)
+            return await answer_speed(request, tunnel)
 
 
 def show(measured: dict[str, Any]) -> None:

@@ -53,11 +53,17 @@ def parse_speed_request(request: Json) -> tuple[float, Forward | None]:
     return float(seconds), found[0]
 
 
-async def measure_speed(tunnel: Tunnel | None, seconds: float, forward: Forward | None) -> Json:
-    """All legs; milliseconds, and megabits a second. Raises TunnelError where it breaks meanwhile,
-    NotFound where there is no tunnel or no such target."""
+async def answer_speed(request: Json, tunnel: Tunnel | None) -> Json:
+    """What a session measures for who asks it. Raises UsageError, and as `measure_speed`."""
+    seconds, forward = parse_speed_request(request)
     if tunnel is None:
-        raise NotFound("this session has no tunnel of its own that could be measured")
+        raise NotFound("there is no tunnel of this session's own, or not yet")
+    return await measure_speed(tunnel, seconds, forward)
+
+
+async def measure_speed(tunnel: Tunnel, seconds: float, forward: Forward | None) -> Json:
+    """All legs; milliseconds, and megabits a second. Raises TunnelError where it breaks meanwhile,
+    NotFound where there is no such target."""
     host = (
         await find_host(tunnel.cluster, forward.target, use_shadow=True)
         if forward is not None
