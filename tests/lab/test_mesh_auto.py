@@ -38,6 +38,7 @@ from ktnet.wire.meshrecord import (
 
 pytestmark = [
     pytest.mark.lab,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl runs the callers in pods"),
 ]
 
