@@ -50,6 +50,12 @@ class Dependents:
         await self._create(dependent)
         self._dependents.append(dependent)
 
+    async def remake(self, plural: str, name: str) -> None:
+        """Make one of them anew, which somebody has deleted."""
+        for dependent in self._dependents:
+            if (dependent.plural, dependent.name) == (plural, name):
+                await self._create(dependent)
+
     async def move(self, owner: Json) -> None:
         """Make this Job the owner of all of them; may be repeated where it failed half way."""
         self._owner = owner

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 
 from ktnet.cluster.api import Api
 from ktnet.cluster.manifests import LEASE_DURATION_S, build_renewal
-from ktnet.errors import KtnetError
+from ktnet.errors import KtnetError, NotFound
 
 log = logging.getLogger(__name__)
 
@@ -17,19 +18,29 @@ _PERIOD_S = LEASE_DURATION_S / 4
 
 
 async def run_heartbeat(
-    api: Api, namespace: str, lease: str, duration_s: int = LEASE_DURATION_S
+    api: Api,
+    namespace: str,
+    lease: str,
+    duration_s: int = LEASE_DURATION_S,
+    remake: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Renew the Lease, which runs out after `duration_s`, until cancelled.
 
     What fails is tried again at the next beat: the tunnel may well outlive an API server that is
-    away.
+    away. `remake` makes the Lease anew where somebody has deleted it: without, we'd be taken for
+    dead.
     """
     while True:
         # Spread, so that many clients that came with one outage don't beat as one.
         await asyncio.sleep(_PERIOD_S * duration_s / LEASE_DURATION_S * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
         try:
-            await api.patch(
-                "leases", lease, build_renewal(api.now()), kind="merge", namespace=namespace
-            )
+            try:
+                await api.patch(
+                    "leases", lease, build_renewal(api.now()), kind="merge", namespace=namespace
+                )
+            except NotFound:
+                if remake is None:
+                    raise
+                await remake()
         except KtnetError as error:
             log.info("Lease %s was not renewed: %s", lease, error)

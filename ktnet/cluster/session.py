@@ -327,7 +327,10 @@ async def open_shadow_session(
             await session.prepare()
         await session.start(on_progress, spec.timeout_s)
         async with open_tasks() as tasks:
-            tasks.create_task(run_heartbeat(api, spec.namespace, name), name=f"heartbeat {name}")
+            remake = partial(session.dependents.remake, "leases", name)
+            tasks.create_task(
+                run_heartbeat(api, spec.namespace, name, remake=remake), name=f"heartbeat {name}"
+            )
             yield session
     finally:
         await session.delete()

@@ -104,6 +104,38 @@ def test_no_request_fails_over_a_whole_exchange(lab: Lab, mode: str) -> None:
     assert left_behind(lab, before) == []
 
 
+@pytest.mark.soak
+def test_an_app_that_closes_at_sigterm_fails_some_callers_but_by_selector_none(lab: Lab) -> None:
+    """It refuses from the moment on when it is told to go, whatever the nodes know by then; so it
+    would at any `kubectl scale`. The figures are printed."""
+    objects = build_workload("Deployment", "hasty", 2)
+    container = objects[0]["spec"]["template"]["spec"]["containers"][0]
+    closes = "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))"
+    container["command"][2] = f"import os, signal; {closes}\n{container['command'][2]}"
+    ask(lab, "POST", "/apis/apps/v1/namespaces/demo/deployments", objects[0])
+    ask(lab, "POST", "/api/v1/namespaces/demo/services", objects[1])
+    wait_until(lambda: read_object(lab, "deploy", "hasty")["status"].get("readyReplicas") == 2, 60)
+    failed, hasty = {}, "hasty.demo.svc.cluster.local"
+    for mode in ("scale", "selector"):
+        options = ("--expose", "8080", "--mode", mode)
+        with (
+            open_loop(lab, hasty, 80) as found,
+            open_app(lab, 8080),
+            open_command(lab, "exchange", "hasty", *options) as client,
+        ):
+            client.wait_for("ready")
+            wait_until(
+                lambda: "laptop" in call(lab, hasty, 80, "once", "id+1").get("answer", ""), 20
+            )
+            assert client.end()[0] == 0
+        print(mode, found)
+        failed[mode] = found["failed"]
+        # Never for long: a few tenths of a second of 50 a second.
+        assert found["failed"] < found["count"] / 5
+    assert failed["selector"] == 0
+    kubectl(lab, "delete", "deploy/hasty", "service/hasty")
+
+
 def pods_of_shop(lab: Lab) -> str:
     return kubectl(lab, "get", "pods", "-l", "app=shop", "-o", "json")
 
@@ -134,8 +166,8 @@ def test_a_laptop_that_is_gone_leaves_the_origin_in_selector_mode(lab: Lab) -> N
     wait_until(lambda: left_behind(lab, before) == [], 20)
 
 
-def answers(lab: Lab, name: str) -> bool:
-    return call(lab, SHOP, 80, "once", "id+1").get("answer", "").startswith(f"{name} ")
+def answers(lab: Lab, name: str, service: str = SHOP) -> bool:
+    return call(lab, service, 80, "once", "id+1").get("answer", "").startswith(f"{name} ")
 
 
 def test_a_service_whose_selector_is_reset_leads_here_again(lab: Lab) -> None:

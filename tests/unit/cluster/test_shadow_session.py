@@ -78,6 +78,26 @@ def test_the_lease_is_renewed_whatever_the_api_server_says(monkeypatch):
     run(scenario)
 
 
+def test_a_lease_that_somebody_deletes_is_made_anew(monkeypatch):
+    monkeypatch.setattr(heartbeat, "_PERIOD_S", 0.02)
+
+    async def scenario(cluster):
+        async with open_shadow_session(cluster.api, SPEC, lambda _: None) as session:
+            (lease,) = cluster.store.list("leases", "demo")
+            cluster.store.delete("leases", "demo", session.name)
+            while not (leases := cluster.store.list("leases", "demo")):
+                cluster.asked.clear()
+                await cluster.asked.wait()
+            assert leases[0]["metadata"]["uid"] != lease["metadata"]["uid"]
+            assert leases[0]["spec"]["holderIdentity"] == lease["spec"]["holderIdentity"]
+            for obj in (lease, leases[0]):
+                (owner,) = obj["metadata"]["ownerReferences"]
+                assert (owner["kind"], owner["name"]) == ("Job", session.name)
+        assert cluster.objects() == []
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_that_cannot_be_had_is_told_at_once(reason):
     async def scenario(cluster):
