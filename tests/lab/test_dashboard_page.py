@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,25 +206,28 @@ def test_a_thousand_connections_stay_usable(
         count = "document.getElementById('flows-count').textContent"
         browser.call(visitor.wait_for, f"{count}.startsWith('the {SHOWN_FLOWS} largest of 100')")
         # Three looks' worth; two cores are shared with the lab, and with whoever else is here.
-        assert browser.call(visitor.measure_responsiveness, 3.0) < 2.0
+        assert browser.call(visitor.measure_responsiveness, 3.0) < 3.0
         assert len(browser.call(visitor.read_rows, "flows")) == SHOWN_FLOWS
         busiest = browser.call(visitor.read_rows, "flows")[0]
         assert busiest[4].endswith("MB")
     browser.call(visitor.wait_for, f"{FLOW_ROWS} < 10")
 
 
-@pytest.mark.parametrize("looks", [5, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [5.0, pytest.param(600.0, marks=pytest.mark.soak)])
 @pytest.mark.timeout(1200)
-def test_nothing_grows(lab: Lab, dashboard: Dashboard, browser: Browser, looks: int) -> None:
+def test_nothing_grows(lab: Lab, dashboard: Dashboard, browser: Browser, seconds: float) -> None:
     """With connections that come and go, and names that are asked."""
     browser.call(visitor.visit, dashboard.url)
     with open_connections(lab, "streams.demo", 50):
         browser.call(visitor.wait_for, f"{FLOW_ROWS} >= 50")
         first_heap, first_nodes = browser.call(visitor.measure_heap)
         resident = read_resident_bytes(dashboard.process.pid)
-        for look in range(looks):
+        end_s = time.monotonic() + seconds
+        for look in itertools.count():
             lab.call(look_up, f"name-{look}.demo.svc.cluster.local")
-            wait_for_look(dashboard, browser)
+            wait_for_look(browser)
+            if time.monotonic() > end_s:
+                break
         heap, nodes = browser.call(visitor.measure_heap)
     # The samples of ten minutes are some 100 kB.
     assert heap - first_heap < 3e6
@@ -230,7 +235,7 @@ def test_nothing_grows(lab: Lab, dashboard: Dashboard, browser: Browser, looks: 
     assert read_resident_bytes(dashboard.process.pid) - resident < 20e6
 
 
-def wait_for_look(dashboard: Dashboard, browser: Browser) -> None:
+def wait_for_look(browser: Browser) -> None:
     """Until the page has shown a newer one."""
     line = "document.querySelector('#throughput .down').getAttribute('d')"
     before = browser.call(visitor.wait_for, line)
