@@ -216,7 +216,7 @@ def test_a_thousand_connections_stay_usable(
 @pytest.mark.parametrize("seconds", [5.0, pytest.param(600.0, marks=pytest.mark.soak)])
 @pytest.mark.timeout(1200)
 def test_nothing_grows(lab: Lab, dashboard: Dashboard, browser: Browser, seconds: float) -> None:
-    """With connections that come and go, and names that are asked."""
+    """With connections that carry, and names that are asked."""
     browser.call(visitor.visit, dashboard.url)
     with open_connections(lab, "streams.demo", 50):
         browser.call(visitor.wait_for, f"{FLOW_ROWS} >= 50")
