@@ -114,8 +114,6 @@ def make_old(lab: Lab) -> None:
         # Nobody has heard that it was taken.
         ("scale", "web", "PATCH", "*/deployments/web", "after", "elsewhere"),
         ("selector", "web", "PATCH", "*/services/web", "after", "job gone"),
-        # It is ours yet, and was told to end.
-        ("scale", "tomcat", "DELETE", "*/jobs/*", "before", "clean"),
     ],
 )
 def test_what_a_kill_leaves_is_put_back(

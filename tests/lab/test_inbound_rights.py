@@ -36,7 +36,8 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-@pytest.mark.parametrize("what", ["run", "selector"])
+@pytest.mark.soak
+@pytest.mark.parametrize("what", RIGHTS)
 def test_the_required_rights_are_enough(lab: Lab, what: str) -> None:
     kubeconfig = str(lab.user("ada", *build_rules(RIGHTS[what])))
     before = read_state(lab)

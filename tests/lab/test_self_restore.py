@@ -115,8 +115,8 @@ def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab
     """Two of them, on two workloads of one namespace, each in a mode; the one that crashes has a
     shadow whose Job somebody has deleted, the one that sleeps is told when it wakes up."""
     before = read_state(lab)
-    scaled = ("exchange", "tomcat", "--expose", "8080", "--idle", "5")
-    led = ("exchange", "service/web", "--expose", "8080", "--mode", "selector", "--idle", "5")
+    scaled = ("exchange", "tomcat", "--expose", "8080", "--idle", "8")
+    led = ("exchange", "service/web", "--expose", "8080", "--mode", "selector", "--idle", "8")
     led += ("--on-disconnect", "refuse")
     with (
         open_app(lab, 8080),
@@ -125,7 +125,7 @@ def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab
         open_command(lab, *led, laptop=2) as two,
     ):
         for client in (one, two):
-            client.wait_for("by itself, 5 s without this machine")
+            client.wait_for("by itself, 8 s without this machine")
             client.wait_for("ready")
         assert read_object(lab, "deploy", "tomcat")["spec"]["replicas"] == 0
         session = json.loads(annotation_of(lab, "deploy", "tomcat") or "")["session"]
