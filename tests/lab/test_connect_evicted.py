@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from api_client import ask
+from break_scene import Row, find
 from connect_client import (
     HOST_STATE,
     OBJECTS,
@@ -21,7 +22,6 @@ from connect_client import (
     read_session,
     wait_until,
 )
-from test_connect_breaks import Row, find
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
