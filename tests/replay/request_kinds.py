@@ -75,7 +75,12 @@ UNPROVEN = (
         f"{_REFERENCE}/workload-resources/horizontal-pod-autoscaler-v2/",
         query=_PAGES,
     ),
-    Unproven("list", "statefulsets.apps", _STATEFULSETS, query=_PAGES),
+    Unproven(
+        "list",
+        "statefulsets.apps",
+        _STATEFULSETS,
+        query=_PAGES | {"fieldSelector=metadata.name"},
+    ),
     Unproven("watch", "statefulsets.apps", _STATEFULSETS, query=_BY_NAME),
     Unproven("patch", "statefulsets.apps", _STATEFULSETS, _JSON_PATCH),
     Unproven(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ VARIABLE = "KTNET_LAB_IMAGES"
 
 _MADE_BY_RUNTIME = frozenset({"dev", "proc", "sys"})
 _WRITTEN_TO = frozenset({"run", "tmp"})
-"""By containers whose root isn't read-only, and for mounts: empty, and each container's own."""
+"""By containers whose root isn't read-only, and for mounts: each container's own, where the image
+has no files there."""
 
 _MADE_BY_KUBELET = frozenset({"hostname", "hosts", "resolv.conf"})
 """Of /etc."""
@@ -54,16 +56,21 @@ def read_image(directory: Path) -> Image:
 def list_root_entries(root: Path) -> Iterator[Entry]:
     """The image's own files, and what a container runtime adds to them."""
     for path in sorted(root.iterdir()):
-        if path.name not in _MADE_BY_RUNTIME | _WRITTEN_TO | {"etc"}:
+        if path.name in _WRITTEN_TO and not _has_files(path):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            yield Entry("directory", f"/{path.name}", mode=mode)
+        elif path.name not in _MADE_BY_RUNTIME | {"etc"}:
             yield _build_entry(path, f"/{path.name}")
-    yield Entry("directory", "/run", mode=0o755)
-    yield Entry("directory", "/tmp", mode=0o1777)  # noqa: S108 -- in an image
     for path in sorted((root / "etc").iterdir()):
         if path.name not in _MADE_BY_KUBELET:
             yield _build_entry(path, f"/etc/{path.name}")
     yield from list_device_entries()
     yield Entry("proc", "/proc")
     yield Entry("sys", "/sys")
+
+
+def _has_files(directory: Path) -> bool:
+    return any(files for _, _, files in os.walk(directory))
 
 
 def _build_entry(path: Path, target: str) -> Entry:
