@@ -136,6 +136,7 @@ def run_all(commands: Any) -> None:
     assert [process.wait(120) for process in running] == [0] * len(running)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "rounds", [3, pytest.param(100, marks=pytest.mark.soak)], ids=["few", "many"]
 )
