@@ -9,12 +9,11 @@ Nothing here waits for pods.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from typing import Any
 
 from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
+from ktnet.cluster.contention import UNPROCESSABLE, is_first, wait_for_others
 from ktnet.cluster.holding import describe_silence, read_holding
 from ktnet.cluster.workload import Subject
 from ktnet.errors import Conflict, NotFound, UsageError
@@ -32,8 +31,6 @@ Json = dict[str, Any]
 
 MOST_ATTEMPTS = 20
 """Each of them lost to another writer of the same object: by then that writer has won."""
-
-_UNPROCESSABLE = 422
 
 
 async def take_by_scale(
@@ -88,17 +85,11 @@ async def _take(api: Api, namespace: str, subject: Subject, build: Any) -> Recor
     for attempt in range(MOST_ATTEMPTS):
         await check_free(api, namespace, subject, obj)
         record, patch = build(obj)
-        try:
-            await api.patch(subject.plural, subject.name, patch, kind="json", namespace=namespace)
-        except Refused as error:
-            if error.code != _UNPROCESSABLE:
-                raise
-        except Conflict:
-            pass
-        else:
+        write = api.patch(subject.plural, subject.name, patch, kind="json", namespace=namespace)
+        if await is_first(write):
             return record  # type: ignore[no-any-return]
-        # Somebody else has written it since it was read; perhaps they write it often.
-        await _wait_a_little(attempt)
+        # Since it was read, somebody else has written it.
+        await wait_for_others(attempt)
         obj = await api.get(subject.plural, subject.name, namespace=namespace)
     raise Conflict(
         f"{subject.title} is being changed by somebody else all the time; nothing was changed",
@@ -170,17 +161,13 @@ async def undo(api: Api, namespace: str, subject: Subject, text: str, record: Re
         except NotFound:
             return False
         except Refused as error:
-            if error.code != _UNPROCESSABLE:
+            if error.code != UNPROCESSABLE:
                 raise
             return False
         except Conflict:
             if attempt == MOST_ATTEMPTS - 1:
                 raise
-            await _wait_a_little(attempt)
+            await wait_for_others(attempt)
         else:
             return True
     raise AssertionError("the last attempt has raised")
-
-
-async def _wait_a_little(attempt: int) -> None:
-    await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - no secret

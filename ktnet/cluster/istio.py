@@ -7,16 +7,14 @@ list ─► plan (`istio_plan`) ─► a patch each, if it is still as it was re
 
 from __future__ import annotations
 
-import asyncio
-import random
 from typing import Any
 
-from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
+from ktnet.cluster.contention import is_first, wait_for_others
 from ktnet.cluster.istio_plan import Version, find_open_routes, plan_addition
 from ktnet.cluster.istio_removal import is_default_in_use, plan_removal
 from ktnet.cluster.istio_step import KIND, Plural, Step, diff_step
-from ktnet.errors import Conflict, NotFound
+from ktnet.errors import Conflict
 
 Json = dict[str, Any]
 
@@ -26,8 +24,6 @@ VERSIONS = ("v1", "v1beta1")
 
 MOST_ATTEMPTS = 20
 """Each of them lost to another writer of one of the objects."""
-
-_UNPROCESSABLE = 422
 
 
 class Rules:
@@ -50,7 +46,7 @@ class Rules:
             steps = await self.plan(version)
             if await self._make_all(steps):
                 break
-            await _wait(attempt)
+            await wait_for_others(attempt)
         else:
             raise _always_changed()
         rules, routes = await self.fetch("destinationrules"), await self.fetch("virtualservices")
@@ -67,7 +63,7 @@ class Rules:
             steps = plan_removal("virtualservices", routes, session, name)
             found = found or bool(steps)
             if not await self._make_all(steps):
-                await _wait(attempt)
+                await wait_for_others(attempt)
                 continue
             if steps:
                 routes = await self.fetch("virtualservices")
@@ -77,7 +73,7 @@ class Rules:
             found = found or bool(steps)
             if await self._make_all(steps):
                 return found
-            await _wait(attempt)
+            await wait_for_others(attempt)
         raise _always_changed()
 
     async def fetch(self, plural: Plural) -> list[Json]:
@@ -98,13 +94,7 @@ class Rules:
     async def _make_all(self, steps: list[Step]) -> bool:
         """False where an object is no longer as it was read; then what comes after isn't made."""
         for step in steps:
-            try:
-                await self._make(step)
-            except (Conflict, NotFound):
-                return False
-            except Refused as error:
-                if error.code != _UNPROCESSABLE:
-                    raise
+            if not await is_first(self._make(step)):
                 return False
         return True
 
@@ -142,8 +132,3 @@ def _always_changed() -> Conflict:
         "Istio's objects are being changed by somebody else all the time",
         hint="which controller is that? try again when it has settled",
     )
-
-
-async def _wait(attempt: int) -> None:
-    """Somebody else has written one of them; perhaps they write it often."""
-    await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - no secret

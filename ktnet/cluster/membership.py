@@ -10,12 +10,10 @@ needed, and one that isn't may be removed; it has a name of its own, which never
 
 from __future__ import annotations
 
-import asyncio
-import random
 from typing import Any
 
-from ktnet.cluster.answers import Refused
 from ktnet.cluster.api import Api
+from ktnet.cluster.contention import is_first, wait_for_others
 from ktnet.cluster.holding import find_holder, read_holding
 from ktnet.errors import Conflict, NotFound
 from ktnet.wire.meshrecord import (
@@ -31,8 +29,6 @@ Json = dict[str, Any]
 
 MOST_ATTEMPTS = 50
 """Each of them lost to another writer of the annotation, which is no more than one member."""
-
-_UNPROCESSABLE = 422
 
 
 async def read_mesh(api: Api, namespace: str, service: str) -> tuple[Json, str, MeshRecord | None]:
@@ -93,7 +89,7 @@ async def drop(api: Api, namespace: str, service: str, session: str) -> str | No
         patch = build_change(text, rest) if rest.members else build_undo(text, record)
         if await _patch(api, namespace, service, patch):
             return None if rest.members else record.router
-        await asyncio.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - no secret
+        await wait_for_others(attempt)
     raise Conflict(
         f"service/{service} is being changed by somebody else all the time",
         hint="`ktnet clean` takes what is left of this session out",
@@ -125,12 +121,4 @@ async def undo(api: Api, namespace: str, service: str, text: str, record: MeshRe
 
 
 async def _patch(api: Api, namespace: str, service: str, patch: list[Json]) -> bool:
-    try:
-        await api.patch("services", service, patch, kind="json", namespace=namespace)
-    except (Conflict, NotFound):
-        return False
-    except Refused as error:
-        if error.code != _UNPROCESSABLE:
-            raise
-        return False
-    return True
+    return await is_first(api.patch("services", service, patch, kind="json", namespace=namespace))
