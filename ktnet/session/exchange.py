@@ -7,7 +7,6 @@ gone ◄─ shadow drains ◄─ is the workload ready again? ◄─ give back
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from ktnet.cluster.restoring import Restoring
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_for_exchange, list_required
 from ktnet.cluster.upkeep import check_held, run_upkeep
-from ktnet.errors import ClusterUnreachable, KtnetError, NotFound
+from ktnet.errors import KtnetError, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import (
     ExchangePlan,
@@ -42,13 +41,11 @@ from ktnet.session.inbound import Inbound, open_inbound
 from ktnet.session.leftovers import tidy
 from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
+from ktnet.session.patience import retry_while_away
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
 from ktnet.tasks import open_tasks
 from ktnet.wire.record import Mode, Record
-
-RETRY_INTERVAL_S = 1.0
-"""Between attempts to give back, while the API server is away."""
 
 
 @dataclass(frozen=True)
@@ -155,25 +152,19 @@ class ExchangeSession:
     async def _give_back(self) -> bool:
         """Whether it is as it was. It may have been taken though we have heard no answer."""
         subject, namespace = self._plan.subject, self._cluster.namespace
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._options.recover_wait_s
         asked = self._record or Record(self._session, "", "", self._options.mode)
-        while True:
-            try:
-                undone = await give_back(self._cluster.api, namespace, subject, asked)
-            except ClusterUnreachable as error:
-                if loop.time() >= give_up_at:
-                    self._say_not_given_back(error)
-                    return False
-                await asyncio.sleep(RETRY_INTERVAL_S)
-            except KtnetError as error:
-                self._say_not_given_back(error)
-                return False
-            else:
-                self._is_given_back = True
-                if undone:
-                    self._report.step("given back", subject.title)
-                return True
+        try:
+            undone = await retry_while_away(
+                lambda: give_back(self._cluster.api, namespace, subject, asked),
+                self._options.recover_wait_s,
+            )
+        except KtnetError as error:
+            self._say_not_given_back(error)
+            return False
+        self._is_given_back = True
+        if undone:
+            self._report.step("given back", subject.title)
+        return True
 
     def _say_not_given_back(self, error: KtnetError) -> None:
         # Where its requests go to; with an origin it passes them on.

@@ -6,7 +6,6 @@ shadow with the mark ─► Ready? ─► subset, routes ─► (marked requests
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -19,17 +18,18 @@ from ktnet.cluster.istio_record import Entry
 from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_for_istio
 from ktnet.cluster.workload import find_gitops
-from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, UsageError
+from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.istio_leftovers import clean_rules
 from ktnet.session.leftovers import tidy
 from ktnet.session.live import LiveRequest
 from ktnet.session.mesh import MeshOptions, MeshSession, Subject, open_subject, open_version
+from ktnet.session.patience import retry_while_away
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel
 from ktnet.wire import meshrecord
 from ktnet.wire.record import build_time
 
-_RETRY_INTERVAL_S, _RETRY_FOR_S = 1.0, 120.0
+_RETRY_FOR_S = 120.0
 """To take the rules out, while the API server is away."""
 
 
@@ -65,21 +65,14 @@ class IstioSession:
     async def end(self) -> None:
         """Take the rules out. What fails is told, and left to `clean`."""
         entry = self._version.entry
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + _RETRY_FOR_S
-        while True:
-            try:
-                await self._rules.remove(entry.session, entry.name)
-            except ClusterUnreachable as error:
-                if loop.time() < give_up_at:
-                    await asyncio.sleep(_RETRY_INTERVAL_S)
-                    continue
-                self._say_not_undone(error)
-            except KtnetError as error:
-                self._say_not_undone(error)
-            else:
-                self._is_undone = True
-            return
+        try:
+            await retry_while_away(
+                lambda: self._rules.remove(entry.session, entry.name), _RETRY_FOR_S
+            )
+        except KtnetError as error:
+            self._say_not_undone(error)
+        else:
+            self._is_undone = True
 
     def _say_not_undone(self, error: KtnetError) -> None:
         self._report.note(

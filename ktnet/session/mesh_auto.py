@@ -36,7 +36,7 @@ from ktnet.cluster.router_manifests import (
     plan_ports,
 )
 from ktnet.cluster.workload import Subject, find_original_selector
-from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, UsageError
+from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.attachments import Attachments, open_attachments
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import find_service, read_pod_spec
@@ -44,6 +44,7 @@ from ktnet.session.inbound import Exposed
 from ktnet.session.leftovers import tidy
 from ktnet.session.live import LiveRequest
 from ktnet.session.mesh import MeshOptions
+from ktnet.session.patience import retry_while_away
 from ktnet.session.report import Report
 from ktnet.session.tunnel import build_spec
 from ktnet.tasks import open_tasks
@@ -56,7 +57,6 @@ Json = dict[str, Any]
 
 _ATTEMPTS = 10
 """To join; each of them found that others had come or gone meanwhile."""
-_RETRY_INTERVAL_S = 1.0
 _RETRY_FOR_S = 60.0
 """At the end, while the API server is away."""
 
@@ -250,19 +250,10 @@ class MeshAutoSession:
 
     async def end(self) -> None:
         """Leave; the last one takes the router along. What fails is told, and left to `clean`."""
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + _RETRY_FOR_S
-        while True:
-            try:
-                self._is_undone = await self._leave()
-            except ClusterUnreachable as error:
-                if loop.time() < give_up_at:
-                    await asyncio.sleep(_RETRY_INTERVAL_S)
-                    continue
-                self._say_not_undone(error)
-            except KtnetError as error:
-                self._say_not_undone(error)
-            return
+        try:
+            self._is_undone = await retry_while_away(self._leave, _RETRY_FOR_S)
+        except KtnetError as error:
+            self._say_not_undone(error)
 
     async def _leave(self) -> bool:
         api, namespace = self._cluster.api, self._cluster.namespace
