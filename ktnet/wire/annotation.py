@@ -50,6 +50,24 @@ def build_store(obj: Json, name: str, text: str) -> list[Json]:
     ]
 
 
+def build_put_back(name: str, text: str, change: Json) -> list[Json]:
+    """The whole of one: make the change and take the annotation away, while it is still this.
+
+    422 says that somebody else has done so.
+    """
+    return [build_test(name, text), change, {"op": "remove", "path": build_pointer(name)}]
+
+
+def build_test(name: str, text: str) -> Json:
+    """Whether the annotation is still this."""
+    return {"op": "test", "path": build_pointer(name), "value": text}
+
+
+def build_lead(selector: dict[str, str]) -> Json:
+    """Send a Service's traffic there. By `replace`: a merge patch would leave the old keys."""
+    return {"op": "replace", "path": "/spec/selector", "value": selector}
+
+
 def build_pointer(name: str) -> str:
     """Where the annotation is, as a JSON pointer (RFC 6901)."""
     return f"/metadata/annotations/{name.replace('~', '~0').replace('/', '~1')}"

@@ -21,9 +21,7 @@ from typing import Any, Protocol
 from ktnet.errors import LocalProtocolError
 from ktnet.wire.congestion import Congestion
 from ktnet.wire.flow import Receiver
-
-MSG_CHANNEL_EOF = 96
-MSG_CHANNEL_CLOSE = 97
+from ktnet.wire.sshchannel import MSG_CLOSE, MSG_EOF
 
 
 class Channel(Protocol):
@@ -103,10 +101,10 @@ class ChannelFlow:
         process_packet = channel.process_packet
 
         def process_and_watch(pkttype: int, pktid: int, packet: Any) -> Any:
-            if pkttype == MSG_CHANNEL_EOF:
+            if pkttype == MSG_EOF:
                 self._eof_on_its_way = True
             result = process_packet(pkttype, pktid, packet)
-            if pkttype == MSG_CHANNEL_CLOSE and self._reading_paused and not self._eof_on_its_way:
+            if pkttype == MSG_CLOSE and self._reading_paused and not self._eof_on_its_way:
                 self._call_soon(self._reset_while_paused)
             return result
 

@@ -14,8 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ktnet.wire.annotation import (
+    build_lead,
     build_pointer,
+    build_put_back,
     build_store,
+    build_test,
     parse_annotation,
     parse_selector,
     require,
@@ -129,28 +132,19 @@ def build_first_join(service: Json, record: MeshRecord) -> list[Json]:
     """Store, and lead the Service to the router, if it is still as it was read."""
     return [
         *build_store(service, ANNOTATION, build_record_text(record)),
-        _lead(build_selector(record.router)),
+        build_lead(build_selector(record.router)),
     ]
 
 
 def build_change(text: str, record: MeshRecord) -> list[Json]:
     """Other members; and the Service leads to the router, whatever somebody has made of that."""
     return [
-        {"op": "test", "path": _POINTER, "value": text},
+        build_test(ANNOTATION, text),
         {"op": "replace", "path": _POINTER, "value": build_record_text(record)},
-        _lead(build_selector(record.router)),
+        build_lead(build_selector(record.router)),
     ]
 
 
 def build_undo(text: str, record: MeshRecord) -> list[Json]:
     """Put the Service back, if nobody has done so yet and nobody has joined: else 422."""
-    return [
-        {"op": "test", "path": _POINTER, "value": text},
-        _lead(dict(record.selector)),
-        {"op": "remove", "path": _POINTER},
-    ]
-
-
-def _lead(selector: dict[str, str]) -> Json:
-    """By `replace`: a merge patch would leave the old keys beside the new ones."""
-    return {"op": "replace", "path": "/spec/selector", "value": selector}
+    return build_put_back(ANNOTATION, text, build_lead(dict(record.selector)))

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ktnet.wire.annotation import (
-    build_pointer,
+    build_lead,
+    build_put_back,
     build_store,
+    build_test,
     parse_annotation,
     parse_selector,
     require,
@@ -25,7 +27,6 @@ Json = dict[str, Any]
 Mode = Literal["scale", "selector"]
 
 ANNOTATION = "ktnet.dev/exchange"
-_POINTER = build_pointer(ANNOTATION)
 
 MOST_REPLICAS = 2**31 - 1
 
@@ -94,14 +95,8 @@ def build_scale_down(obj: Json, record: Record) -> list[Json]:
 
 
 def build_repoint(obj: Json, record: Record, selector: dict[str, str]) -> list[Json]:
-    """For a Service: store and send its traffic elsewhere, if it is still as it was read.
-
-    By `replace`: a merge patch would leave the old keys beside the new ones.
-    """
-    return [
-        *build_store(obj, ANNOTATION, build_record_text(record)),
-        {"op": "replace", "path": "/spec/selector", "value": selector},
-    ]
+    """For a Service: store and send its traffic elsewhere, if it is still as it was read."""
+    return [*build_store(obj, ANNOTATION, build_record_text(record)), build_lead(selector)]
 
 
 def build_undo(text: str, record: Record) -> list[Json]:
@@ -109,13 +104,9 @@ def build_undo(text: str, record: Record) -> list[Json]:
     change = (
         {"op": "replace", "path": "/spec/replicas", "value": record.replicas}
         if record.mode == "scale"
-        else {"op": "replace", "path": "/spec/selector", "value": dict(record.selector)}
+        else build_lead(dict(record.selector))
     )
-    return [
-        {"op": "test", "path": _POINTER, "value": text},
-        change,
-        {"op": "remove", "path": _POINTER},
-    ]
+    return build_put_back(ANNOTATION, text, change)
 
 
 def build_rehearsal(obj: Json, mode: Mode) -> list[Json]:
@@ -131,10 +122,7 @@ def build_rehearsal(obj: Json, mode: Mode) -> list[Json]:
 
 def build_repointing(text: str, selector: dict[str, str]) -> list[Json]:
     """Send a Service's traffic elsewhere once more, while the annotation is still this."""
-    return [
-        {"op": "test", "path": _POINTER, "value": text},
-        {"op": "replace", "path": "/spec/selector", "value": selector},
-    ]
+    return [build_test(ANNOTATION, text), build_lead(selector)]
 
 
 def build_time(moment: datetime) -> str:
