@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ktnet.commands.answers import Answers
 from ktnet.commands.events import note_warnings
 from ktnet.commands.options import (
     capture_options,
@@ -24,14 +25,13 @@ from ktnet.commands.options import (
 )
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError
-from ktnet.session.live import parse_live_request
 from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
 from ktnet.tasks import open_tasks
+from ktnet.wire.record import build_time
 
 if TYPE_CHECKING:
     from ktnet.host.sandbox import Sandbox
     from ktnet.session.exec import ExecSession
-    from ktnet.session.tunnel import Tunnel
 
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 FORWARDED = ENDING | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGALRM}
@@ -88,7 +88,7 @@ class _Execution:
             "command": "exec",
             "namespace": options.cluster.namespace or "",
             "context": options.cluster.context or "",
-            "since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "since": build_time(datetime.now(UTC)),
         }
 
     async def run(self) -> int:
@@ -100,19 +100,12 @@ class _Execution:
         from ktnet.control import open_control
         from ktnet.session.exec import open_exec_session
 
+        answers = Answers(self._progress.events, lambda: self._session)
         self._opening = asyncio.current_task()
         _follow_signals(asyncio.get_running_loop(), self._take_signal)
         try:
             async with (
-                open_control(
-                    self._describe,
-                    self._disconnect,
-                    {
-                        "live": self._tell_live,
-                        "speed": self._measure_speed,
-                        "logs": self._tell_logs,
-                    },
-                ),
+                open_control(self._describe, self._disconnect, answers.handlers),
                 open_exec_session(self._options, self._sandbox, self._progress) as session,
             ):
                 self._opening, self._session = None, session
@@ -151,25 +144,6 @@ class _Execution:
     def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._sandbox.pid, number)
-
-    @property
-    def _tunnel(self) -> Tunnel | None:
-        return self._session.tunnel if self._session is not None else None
-
-    async def _tell_logs(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ktnet.session.logs import answer_logs
-
-        return await answer_logs(request, self._progress.events.describe, self._tunnel)
-
-    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ktnet.session.speed import answer_speed
-
-        return await answer_speed(request, self._tunnel)
-
-    async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = parse_live_request(request)
-        told = {"events": self._progress.events.describe(0)}
-        return told if self._session is None else told | await self._session.tell_live(wanted)
 
     def _describe(self) -> dict[str, Any]:
         if self._session is None:

@@ -8,24 +8,22 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ktnet import control
+from ktnet.commands.answers import Answers, Telling
 from ktnet.commands.events import note_warnings
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
-from ktnet.session.live import LiveRequest, parse_live_request
 from ktnet.tasks import open_tasks
-
-if TYPE_CHECKING:
-    from ktnet.session.tunnel import Tunnel
+from ktnet.wire.record import build_time
 
 ENDING_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
 
-class Running(Protocol):
+class Running(Telling, Protocol):
     """A session that is up."""
 
     async def watch(self) -> None:
@@ -37,15 +35,8 @@ class Running(Protocol):
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""
 
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard: "round_trip_s", "flows", "queries", where it has any."""
-
     async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
         """How a name is decided and answered, for `ktnet dns`."""
-
-    @property
-    def tunnel(self) -> Tunnel | None:
-        """What is measured by `ktnet speed`; None where it has none of its own."""
 
 
 def run_in_foreground(
@@ -110,12 +101,8 @@ class _Foreground:
     def _open_control(self) -> AbstractAsyncContextManager[None]:
         if not control.IS_POSSIBLE:
             return nullcontext()
-        handlers = {
-            "dns": self._explain_name,
-            "live": self._tell_live,
-            "logs": self._tell_logs,
-            "speed": self._measure_speed,
-        }
+        answers = Answers(self._progress.events, lambda: self._session)
+        handlers = {"dns": self._explain_name, **answers.handlers}
         return control.open_control(self._describe, self._end, handlers)
 
     async def _keep(self, opening: AbstractAsyncContextManager[Running]) -> None:
@@ -156,28 +143,6 @@ class _Foreground:
             raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
         return await self._session.explain_name(name, qtype)
 
-    @property
-    def _tunnel(self) -> Tunnel | None:
-        return self._session.tunnel if self._session is not None else None
-
-    async def _tell_logs(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ktnet.session.logs import answer_logs
-
-        return await answer_logs(request, self._progress.events.describe, self._tunnel)
-
-    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
-        from ktnet.session.speed import answer_speed
-
-        return await answer_speed(request, self._tunnel)
-
-    async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
-        wanted = parse_live_request(request)
-        after = request.get("after", 0)
-        told = {"events": self._progress.events.describe(after if type(after) is int else 0)}
-        if self._session is not None:
-            told |= await self._session.tell_live(wanted)
-        return told
-
     def _end(self) -> None:
         """Once is enough: further signals don't disturb the undoing."""
         if not self._ending.is_set():
@@ -206,8 +171,3 @@ def _ending_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) ->
 def _is_by_nohup(number: signal.Signals) -> bool:
     """nohup(1) has SIGHUP ignored."""
     return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN
-
-
-def build_time(moment: datetime) -> str:
-    """RFC 3339, in UTC, to the second."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

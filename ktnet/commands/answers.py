@@ -1,0 +1,59 @@
+"""What every session answers by its control socket: what happened, what goes on, how fast it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ktnet.commands.events import Events
+from ktnet.session.live import LiveRequest, parse_live_request
+
+if TYPE_CHECKING:
+    from ktnet.control import Handler
+    from ktnet.session.tunnel import Tunnel
+
+
+class Telling(Protocol):
+    """A session that is up."""
+
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for the dashboard: "round_trip_s", "flows", "queries", where it has any."""
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """What is measured by `ktnet speed`; None where it has none of its own."""
+
+
+class Answers:
+    """The handlers (see `ktnet.control.open_control`), from before the session is up."""
+
+    def __init__(self, events: Events, session: Callable[[], Telling | None]) -> None:
+        self._events = events
+        self._session = session
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """By what "do" says."""
+        return {"live": self._tell_live, "logs": self._tell_logs, "speed": self._measure_speed}
+
+    @property
+    def _tunnel(self) -> Tunnel | None:
+        session = self._session()
+        return session.tunnel if session is not None else None
+
+    async def _tell_live(self, request: dict[str, Any]) -> dict[str, Any]:
+        wanted = parse_live_request(request)
+        after = request.get("after", 0)
+        told = {"events": self._events.describe(after if type(after) is int else 0)}
+        session = self._session()
+        return told if session is None else told | await session.tell_live(wanted)
+
+    async def _tell_logs(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.logs import answer_logs
+
+        return await answer_logs(request, self._events.describe, self._tunnel)
+
+    async def _measure_speed(self, request: dict[str, Any]) -> dict[str, Any]:
+        from ktnet.session.speed import answer_speed
+
+        return await answer_speed(request, self._tunnel)
