@@ -89,7 +89,31 @@ async def _repoint(
         log.warning("%s was not pointed at the shadow again: %s", subject.title, error)
 
 
-class _Upkeep:
+class Kept:
+    """One object as others may change it (a `ktnet.cluster.informer.Mirror`)."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def check(self, obj: Json) -> None:
+        """Look at what it is now."""
+        raise NotImplementedError
+
+    def replace(self, objects: list[Json]) -> None:
+        """What there is. Raises NotFound, and what `check` raises."""
+        if not objects:
+            self.change("DELETED", {})
+        for obj in objects:
+            self.change("MODIFIED", obj)
+
+    def change(self, kind: str, obj: Json) -> None:
+        """It has been changed. Raises likewise."""
+        if kind == "DELETED":
+            raise NotFound(f"{self.title} was deleted by somebody else")
+        self.check(obj)
+
+
+class _Upkeep(Kept):
     def __init__(
         self,
         subject: Subject,
@@ -97,7 +121,7 @@ class _Upkeep:
         selector: dict[str, str] | None,
         tell: Callable[[str], None],
     ) -> None:
-        self._subject = subject
+        super().__init__(subject.title)
         self._session = session
         self._selector = selector
         self._tell = tell
@@ -108,18 +132,9 @@ class _Upkeep:
         """The annotation of a Service whose selector is no longer the shadow's."""
         return await self._reset.get()
 
-    def replace(self, objects: list[Json]) -> None:
-        """What there is."""
-        if not objects:
-            self.change("DELETED", {})
-        for obj in objects:
-            self.change("MODIFIED", obj)
-
-    def change(self, kind: str, obj: Json) -> None:
-        """It has been changed. Raises Conflict, NotFound."""
-        title = self._subject.title
-        if kind == "DELETED":
-            raise NotFound(f"{title} was deleted by somebody else")
+    def check(self, obj: Json) -> None:
+        """Raises Conflict where it isn't this session's any more."""
+        title = self.title
         text = _read_own(obj, title, self._session)
         if self._selector is not None:
             if obj["spec"].get("selector") != self._selector:

@@ -35,6 +35,7 @@ from ktnet.cluster.router_manifests import (
     build_router_name,
     plan_ports,
 )
+from ktnet.cluster.upkeep import Kept
 from ktnet.cluster.workload import Subject, find_original_selector
 from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.attachments import Attachments, open_attachments
@@ -288,11 +289,11 @@ class MeshAutoSession:
         return "what is left in the cluster ends by itself, or by `ktnet clean`"
 
 
-class _Upkeep:
-    """What others do to the Service (a `ktnet.cluster.informer.Mirror`)."""
+class _Upkeep(Kept):
+    """What others do to the Service."""
 
     def __init__(self, service: Subject, session: str, report: Report) -> None:
-        self._service = service
+        super().__init__(service.title)
         self._session = session
         self._report = report
         self._resets: asyncio.Queue[tuple[str, MeshRecord]] = asyncio.Queue()
@@ -301,18 +302,9 @@ class _Upkeep:
         """The annotation of the Service, whose selector is no longer the router's."""
         return await self._resets.get()
 
-    def replace(self, objects: list[Json]) -> None:
-        """What there is."""
-        if not objects:
-            self.change("DELETED", {})
-        for obj in objects:
-            self.change("MODIFIED", obj)
-
-    def change(self, kind: str, obj: Json) -> None:
-        """It has been changed. Raises Conflict, NotFound."""
-        title = self._service.title
-        if kind == "DELETED":
-            raise NotFound(f"{title} was deleted by somebody else")
+    def check(self, obj: Json) -> None:
+        """Raises Conflict where this session isn't in it any more."""
+        title = self.title
         try:
             found = parse_record(obj)
         except ValueError as error:
