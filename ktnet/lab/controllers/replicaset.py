@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from ktnet.lab.api.labelselector import matches
@@ -44,7 +44,7 @@ def plan_adoption(owner: Obj, plural: str, candidates: Iterable[Obj]) -> list[Ac
     actions: list[Action] = []
     reference = build_controller_reference(owner)
     for obj in candidates:
-        selected = matches(owner["spec"]["selector"], labels_of(obj))
+        selected = selects(owner, obj)
         others = obj["metadata"].get("ownerReferences") or []
         if selected and controller_of(obj) is None and not is_being_deleted(obj):
             patch = {"metadata": {"ownerReferences": [*others, reference]}}
@@ -55,6 +55,35 @@ def plan_adoption(owner: Obj, plural: str, candidates: Iterable[Obj]) -> list[Ac
                 build_merge(plural, obj, {"metadata": {"ownerReferences": rest or None}})
             )
     return actions
+
+
+def selects(owner: Obj, obj: Obj) -> bool:
+    """Whether the owner's selector takes it."""
+    return matches(owner["spec"]["selector"], labels_of(obj))
+
+
+def find_concerned(
+    store: Store,
+    owners: tuple[str, str],
+    plural: str,
+    obj: Obj,
+    may_own: Callable[[Obj, Obj], bool],
+) -> Iterator[Key]:
+    """Which of these owners (plural, kind) are to look at a changed object.
+
+    Itself, its owner, or those that may adopt it.
+    """
+    owners_plural, owners_kind = owners
+    namespace = obj["metadata"]["namespace"]
+    if plural == owners_plural:
+        yield namespace, obj["metadata"]["name"]
+    elif (owner := controller_of(obj)) is not None:
+        if owner["kind"] == owners_kind:
+            yield namespace, owner["name"]
+    else:
+        for each in store.list(owners_plural, namespace):
+            if may_own(each, obj):
+                yield namespace, each["metadata"]["name"]
 
 
 def plan_replicaset(replicaset: Obj, pods: list[Obj], now: datetime) -> list[Action]:
@@ -111,6 +140,12 @@ def available_in_s(pod: Obj, min_ready_s: int, now: datetime) -> float | None:
     return max(0.0, min_ready_s - age_s)
 
 
+def next_available_in_s(pods: list[Obj], min_ready_s: int, now: datetime) -> float | None:
+    """Seconds until the next of them is available; None where none is on its way."""
+    waits_s = [available_in_s(pod, min_ready_s, now) for pod in pods if is_active_pod(pod)]
+    return min((each for each in waits_s if each), default=None)
+
+
 def build_status(replicaset: Obj, pods: list[Obj], now: datetime) -> Obj:
     """The ReplicaSet's status, from the pods that it controls."""
     active = [pod for pod in pods if is_active_pod(pod)]
@@ -139,18 +174,9 @@ class ReplicaSetController:
         self._clock = clock
 
     def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
-        namespace = obj["metadata"]["namespace"]
-        if plural == "replicasets":
-            yield (namespace, obj["metadata"]["name"]), 0.0
-            return
-        owner = controller_of(obj)
-        if owner is not None:
-            if owner["kind"] == "ReplicaSet":
-                yield (namespace, owner["name"]), 0.0
-            return
-        for replicaset in self._store.list("replicasets", namespace):
-            if matches(replicaset["spec"]["selector"], labels_of(obj)):
-                yield (namespace, replicaset["metadata"]["name"]), 0.0
+        owners = ("replicasets", "ReplicaSet")
+        for key in find_concerned(self._store, owners, plural, obj, selects):
+            yield key, 0.0
 
     def reconcile(self, key: Key) -> float | None:
         namespace, name = key
@@ -166,10 +192,4 @@ class ReplicaSetController:
         now = self._clock()
         for action in plan_replicaset(replicaset, pods, now):
             apply_for(self._store, replicaset, action, "replicaset-controller", now)
-        waits_s = [
-            wait_s
-            for pod in pods
-            if is_active_pod(pod)
-            and (wait_s := available_in_s(pod, replicaset["spec"].get("minReadySeconds", 0), now))
-        ]
-        return min(waits_s, default=None)
+        return next_available_in_s(pods, replicaset["spec"].get("minReadySeconds", 0), now)

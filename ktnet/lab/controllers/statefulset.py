@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from ktnet.lab.api.labelselector import matches
 from ktnet.lab.api.store import Store
 from ktnet.lab.controllers.action import (
     Action,
@@ -22,7 +21,6 @@ from ktnet.lab.controllers.action import (
 from ktnet.lab.controllers.kind import (
     Clock,
     Obj,
-    controller_of,
     drop_empty,
     is_active_pod,
     is_being_deleted,
@@ -33,7 +31,14 @@ from ktnet.lab.controllers.kind import (
 )
 from ktnet.lab.controllers.loop import Key
 from ktnet.lab.controllers.refusals import apply_for
-from ktnet.lab.controllers.replicaset import available_in_s, build_pod, plan_adoption
+from ktnet.lab.controllers.replicaset import (
+    available_in_s,
+    build_pod,
+    find_concerned,
+    next_available_in_s,
+    plan_adoption,
+    selects,
+)
 from ktnet.lab.controllers.revisions import (
     POD_LABEL,
     Revisions,
@@ -54,6 +59,10 @@ def parse_ordinal(statefulset: Obj, pod: Obj) -> int | None:
     if found is None or found[1] != statefulset["metadata"]["name"]:
         return None
     return int(found[2])
+
+
+def _may_own(statefulset: Obj, pod: Obj) -> bool:
+    return parse_ordinal(statefulset, pod) is not None and selects(statefulset, pod)
 
 
 def plan_statefulset(
@@ -214,20 +223,9 @@ class StatefulSetController:
         self._clock = clock
 
     def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
-        namespace = obj["metadata"]["namespace"]
-        if plural == "statefulsets":
-            yield (namespace, obj["metadata"]["name"]), 0.0
-            return
-        owner = controller_of(obj)
-        if owner is not None:
-            if owner["kind"] == "StatefulSet":
-                yield (namespace, owner["name"]), 0.0
-            return
-        for statefulset in self._store.list("statefulsets", namespace):
-            if parse_ordinal(statefulset, obj) is not None and matches(
-                statefulset["spec"]["selector"], labels_of(obj)
-            ):
-                yield (namespace, statefulset["metadata"]["name"]), 0.0
+        owners = ("statefulsets", "StatefulSet")
+        for key in find_concerned(self._store, owners, plural, obj, _may_own):
+            yield key, 0.0
 
     def reconcile(self, key: Key) -> float | None:
         namespace, name = key
@@ -255,8 +253,7 @@ class StatefulSetController:
         ):
             apply_for(self._store, statefulset, action, "statefulset-controller", now)
         min_ready_s = statefulset["spec"].get("minReadySeconds", 0)
-        waits_s = [available_in_s(pod, min_ready_s, now) for pod in pods if is_active_pod(pod)]
-        return min((each for each in waits_s if each), default=None)
+        return next_available_in_s(pods, min_ready_s, now)
 
     def _list_own(self, plural: str, owner: Obj) -> list[Obj]:
         objects = self._store.list(plural, owner["metadata"]["namespace"])
