@@ -215,13 +215,16 @@ def call(lab: Lab, host: str, port: int, *what: str) -> dict[str, Any]:
 def open_loop(lab: Lab, host: str, port: int, rate: int = 50) -> Iterator[dict[str, Any]]:
     """Requests at this rate while the context is open, each by a connection of its own; what came
     of them is in the yielded dictionary afterwards."""
+    with open_caller(build_caller(lab, host, port, "loop", str(rate))) as found:
+        yield found
+
+
+@contextmanager
+def open_caller(command: list[str]) -> Iterator[dict[str, Any]]:
+    """A program that says "going" and goes on until its input ends; its last line, a JSON object,
+    is in the yielded dictionary afterwards."""
     found: dict[str, Any] = {}
-    process = subprocess.Popen(
-        build_caller(lab, host, port, "loop", str(rate)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "going\n"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inbound_scene import Command, open_command
+from inbound_scene import Command, open_caller, open_command
 
 from ktnet.lab.harness import Lab
 
@@ -186,21 +186,8 @@ Answers = dict[str, list[tuple[float, float, str]]]
 def open_loop(lab: Lab, interval_s: float, *marks: str) -> Iterator[Answers]:
     """Requests one after the other while the context is open, of each mark by a connection that is
     kept and by new ones; afterwards, of each mark when it was sent, answered and by whom."""
-    found: Answers = {}
-    process = subprocess.Popen(
-        build_caller(lab, "loop", str(interval_s), *marks),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "going\n"
-        try:
-            yield found
-        finally:
-            out, _ = process.communicate(timeout=60)
-            found.update(json.loads(out))
+    with open_caller(build_caller(lab, "loop", str(interval_s), *marks)) as found:
+        yield found
 
 
 def names(answers: list[tuple[float, float, str]]) -> set[str]:

@@ -4,29 +4,19 @@ She, the rule (of sudoers(5)) and a PAM without a password are files in a mount 
 process; the machine has none of them, and shares everything else, /etc/resolv.conf above all.
 """
 
-import ctypes
 import os
 import socket
 import sys
 from pathlib import Path
 
+from own_mounts import become, enter_own_mounts
+
 NAME, UID = "ada", 4711
-_NEWNS, _BIND, _PRIVATE = 0x00020000, 0x1000, 0x44000
 PAM = "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
 
 
 def main(home: str, rule: str, command: list[str]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def mount(source: str, target: str, kind: str | None, flags: int) -> None:
-        words = (source.encode(), target.encode(), kind.encode() if kind else None)
-        if libc.mount(*words, flags, None) < 0:
-            raise OSError(ctypes.get_errno(), f"mount {source} on {target}")
-
-    if libc.unshare(_NEWNS) < 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    mount("none", "/", None, _PRIVATE)
-    mount("tmpfs", "/mnt", "tmpfs", 0)
+    bind = enter_own_mounts()
     passwd, group, hosts = (Path("/etc", n).read_text() for n in ("passwd", "group", "hosts"))
     for name, text, mode in (
         ("passwd", f"{passwd}{NAME}:x:{UID}:{UID}::{home}:/bin/sh\n", 0o644),
@@ -40,10 +30,8 @@ def main(home: str, rule: str, command: list[str]) -> None:
         own.parent.mkdir(exist_ok=True)
         own.write_text(text)
         own.chmod(mode)
-        mount(str(own), f"/etc/{name}", None, _BIND)
-    os.setgroups([])
-    os.setresgid(UID, UID, UID)
-    os.setresuid(UID, UID, UID)
+        bind(str(own), f"/etc/{name}")
+    become(UID)
     os.chdir("/")
     kept = ("KUBECONFIG", "PYTHONUNBUFFERED")
     environment = {

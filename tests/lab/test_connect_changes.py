@@ -16,15 +16,13 @@ import yaml
 from api_client import ask
 from break_scene import ECHO, find, open_held_flow, read_table
 from connect_client import (
-    HOST_STATE,
-    OBJECTS,
     Client,
-    differences,
     open_ready_client,
     read_session,
     wait_until,
 )
 from test_connect_breaks import FAULTS
+from unchanged import before, nothing_is_left  # noqa: F401  (of every test here)
 
 from ktnet.cluster.rights import build_roles
 from ktnet.lab.harness import Lab, open_lab
@@ -48,18 +46,6 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/demo/roles"
 def lab() -> Iterator[Lab]:
     with open_lab(f"changes-{getpid()}") as lab:
         yield lab
-
-
-@pytest.fixture(scope="module")
-def before(lab: Lab) -> dict[str, Any]:
-    """Laptop and cluster as they are to be after each test."""
-    return lab.census()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(lab: Lab, before: dict[str, Any]) -> Iterator[None]:
-    yield
-    assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
 
 
 def test_every_line_of_the_table_is_made() -> None:

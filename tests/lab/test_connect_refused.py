@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from api_client import ask
-from connect_client import CONNECT, HOST_STATE, OBJECTS, differences, open_client
+from connect_client import CONNECT, open_client
+from unchanged import before, nothing_is_left  # noqa: F401  (of every test here)
 
 from ktnet.lab.api.tls import build_certificates
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -41,18 +41,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         patch.setenv("KTNET_LAB_IMAGES", ",".join(images))
         with open_lab(f"refused-{os.getpid()}") as lab:
             yield lab
-
-
-@pytest.fixture(scope="module")
-def before(lab: Lab) -> dict[str, Any]:
-    """Laptop and cluster as they are to be after each test."""
-    return lab.census()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(lab: Lab, before: dict[str, Any]) -> Iterator[None]:
-    yield
-    assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
 
 
 def fails(lab: Lab, *command: str, lines: int = 2) -> tuple[int, str]:

@@ -10,17 +10,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from connect_client import (
     CONNECT,
-    HOST_STATE,
-    OBJECTS,
-    differences,
     open_client,
 )
 from sudo_user import UID
+from unchanged import before, nothing_is_left  # noqa: F401  (of every test here)
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
@@ -37,18 +34,6 @@ def lab() -> Iterator[Lab]:
         pytest.fail("these tests take the Debian package sudo: see .ci/system-packages")
     with open_lab(f"sudo-{os.getpid()}") as lab:
         yield lab
-
-
-@pytest.fixture(scope="module")
-def before(lab: Lab) -> dict[str, Any]:
-    """Laptop and cluster as they are to be after each test."""
-    return lab.census()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(lab: Lab, before: dict[str, Any]) -> Iterator[None]:
-    yield
-    assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
 
 
 @pytest.fixture
