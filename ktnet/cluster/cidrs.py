@@ -24,8 +24,8 @@ from ipaddress import (
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ktnet.cluster.answers import Refused
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.api import Api
 from ktnet.errors import ClusterUnreachable, Forbidden, NotFound
 from ktnet.tasks import open_tasks
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import SILENCE_S, Holding, parse_holding
-from ktnet.cluster.manifests import HOLDER_ANNOTATION
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.shadow.manifests import HOLDER_ANNOTATION
 from ktnet.wire.record import Record
 
 Json = dict[str, Any]
@@ -23,7 +23,7 @@ SESSION_LABEL = "ktnet.dev/session"
 
 START_S = 30.0
 """A session makes its Job first and its Lease next: for as long as a request may take
-(`ktnet.cluster.api`), a Job may be without one."""
+(`ktnet.cluster.server.api`), a Job may be without one."""
 
 
 @dataclass(frozen=True, slots=True)

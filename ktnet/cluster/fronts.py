@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ktnet.cluster.cleaning import SESSION_LABEL, Taken
+from ktnet.cluster.exchange.workload import is_selected
 from ktnet.cluster.sessions import SessionView
-from ktnet.cluster.workload import is_selected
 from ktnet.wire.meshrecord import parse_record
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.manifests import LEASE_DURATION_S, build_renewal
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.shadow.manifests import LEASE_DURATION_S, build_renewal
 from ktnet.errors import KtnetError, NotFound
 
 log = logging.getLogger(__name__)

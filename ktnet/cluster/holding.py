@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.api import Api
 from ktnet.errors import NotFound
 
 Json = dict[str, Any]

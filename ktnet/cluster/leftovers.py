@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.cleaning import Leftover, Taken, find_leftovers
-from ktnet.cluster.exchange import undo
+from ktnet.cluster.exchange.taking import undo
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import read_holding
-from ktnet.cluster.router_manifests import ROUTER_LABEL
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.mesh.router_manifests import ROUTER_LABEL
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict, Forbidden, NotFound
 from ktnet.wire.record import parse_record
 
@@ -55,7 +55,7 @@ async def list_leftovers(
     """What `me` (user@host) may remove there. Raises Forbidden where Jobs can't be listed."""
     jobs = await api.list_all("jobs", namespace=namespace, labels=MANAGED)
     leases = await api.list_all("leases", namespace=namespace, labels=MANAGED)
-    # Those of a mesh's members are its router's (`ktnet.cluster.mesh_leftovers`).
+    # Those of a mesh's members are its router's (`ktnet.cluster.mesh.leftovers`).
     own = [each for each in leases["items"] if ROUTER_LABEL not in each["metadata"]["labels"]]
     taken = await list_taken(api, namespace)
     return find_leftovers(jobs["items"], own, taken, api.now(), me=me, all_users=all_users)

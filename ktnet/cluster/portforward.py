@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import aiohttp
 
-from ktnet.cluster.answers import Refused
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.api import Api
 from ktnet.errors import KtnetError, NotFound, RemoteProtocolError, TunnelError
 from ktnet.tasks import open_tasks
 from ktnet.wire.portforward import DATA_PREFIX, SUBPROTOCOL, ClientDecoder, Data, Event, Failed

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.api import Api
 from ktnet.errors import KtnetError, NotFound
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.informer import run_informer, version_of
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.informer import run_informer, version_of
 from ktnet.errors import Forbidden, KtnetError
 from ktnet.tasks import open_tasks
 from ktnet.wire.service import Service

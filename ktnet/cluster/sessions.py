@@ -8,11 +8,11 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.holding import parse_holding
 from ktnet.cluster.leftovers import MANAGED, list_taken
-from ktnet.cluster.mesh_leftovers import list_meshed
+from ktnet.cluster.mesh.leftovers import list_meshed
+from ktnet.cluster.server.api import Api
 
 Json = dict[str, Any]
 

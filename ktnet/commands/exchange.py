@@ -72,7 +72,7 @@ def exchange(
     \b
       ktnet exchange tomcat --expose 8080
     """
-    from ktnet.cluster.exposure import parse_exposures
+    from ktnet.cluster.exchange.exposure import parse_exposures
     from ktnet.commands.foreground import run_in_foreground
     from ktnet.session.exchange import ExchangeOptions, open_exchange_session
 

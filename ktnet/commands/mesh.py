@@ -79,8 +79,8 @@ def mesh(
     \b
       ktnet mesh tomcat --expose 8080 --version-mark alice
     """
-    from ktnet.cluster.exposure import parse_exposures
-    from ktnet.cluster.mesh import parse_mark
+    from ktnet.cluster.exchange.exposure import parse_exposures
+    from ktnet.cluster.mesh.marks import parse_mark
     from ktnet.commands.foreground import run_in_foreground
     from ktnet.session.mesh import MeshOptions
 

@@ -59,7 +59,7 @@ def run(
     \b
       ktnet run preview --expose 8080:80
     """
-    from ktnet.cluster.exposure import parse_exposures
+    from ktnet.cluster.exchange.exposure import parse_exposures
     from ktnet.commands.foreground import run_in_foreground
     from ktnet.session.run import RunOptions, open_run_session
 

@@ -15,11 +15,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from ktnet.cluster.exposure import ExposedPort
-from ktnet.cluster.hostkey import read_host_key
-from ktnet.cluster.informer import run_informer
+from ktnet.cluster.exchange.exposure import ExposedPort
 from ktnet.cluster.portforward import open_forward
-from ktnet.cluster.verdict import RunningPod, find_end, judge_pod, uid_of
+from ktnet.cluster.server.informer import run_informer
+from ktnet.cluster.shadow.hostkey import read_host_key
+from ktnet.cluster.shadow.verdict import RunningPod, find_end, judge_pod, uid_of
 from ktnet.errors import Conflict, KtnetError, ShadowFailed
 from ktnet.link.backoff import Backoff
 from ktnet.link.connection import open_link
@@ -63,7 +63,7 @@ class Attachments:
         self._changed = asyncio.Event()
         self._leaving = asyncio.Event()
 
-    # -- the router's pods (a `ktnet.cluster.informer.Mirror`) -----------------------------------
+    # -- the router's pods (a `ktnet.cluster.server.informer.Mirror`) ---------
 
     async def run_watch(self) -> None:
         """Attach to every pod that there is and will be, until cancelled."""

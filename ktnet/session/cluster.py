@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from ktnet.cluster.api import Api, open_api
 from ktnet.cluster.config import PLUGIN_TIMEOUT_S, load_target
+from ktnet.cluster.server.api import Api, open_api
 from ktnet.session.options import ClusterOptions
 
 

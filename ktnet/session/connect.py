@@ -24,7 +24,7 @@ from ktnet.cluster.cidrs import (
     find_cluster_ranges,
 )
 from ktnet.cluster.services import ServiceIndex, open_service_index
-from ktnet.cluster.session import RunningPod
+from ktnet.cluster.shadow.session import RunningPod
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
 from ktnet.host.addresswatch import run_address_watch

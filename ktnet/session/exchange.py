@@ -13,21 +13,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ktnet.cluster.dependents import Dependent
-from ktnet.cluster.exchange import give_back, take_by_scale, take_by_selector
-from ktnet.cluster.exposure import Exposure
+from ktnet.cluster.exchange.exposure import Exposure
+from ktnet.cluster.exchange.restoring import Restoring
+from ktnet.cluster.exchange.taking import give_back, take_by_scale, take_by_selector
+from ktnet.cluster.exchange.upkeep import check_held, run_upkeep
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.manifests import (
+from ktnet.cluster.readiness import wait_until_available, wait_until_ready
+from ktnet.cluster.rights import list_for_exchange, list_required
+from ktnet.cluster.server.review import require_rights
+from ktnet.cluster.shadow.dependents import Dependent
+from ktnet.cluster.shadow.manifests import (
     ShadowSpec,
     build_origin_name,
     build_selector,
     build_service,
 )
-from ktnet.cluster.readiness import wait_until_available, wait_until_ready
-from ktnet.cluster.restoring import Restoring
-from ktnet.cluster.review import require_rights
-from ktnet.cluster.rights import list_for_exchange, list_required
-from ktnet.cluster.upkeep import check_held, run_upkeep
 from ktnet.errors import KtnetError, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import (

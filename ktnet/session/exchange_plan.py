@@ -6,20 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktnet.cluster.account import may_make_account, read_pull_secrets
-from ktnet.cluster.exchange import check_free, check_selectable
-from ktnet.cluster.exposure import (
+from ktnet.cluster.exchange.exposure import (
     ExposedPort,
     Exposure,
     list_named_ports,
     list_target_ports,
     resolve_exposures,
 )
-from ktnet.cluster.manifests import ShadowPort
-from ktnet.cluster.restoring import Restoring, build_restoring_account
-from ktnet.cluster.review import list_missing
-from ktnet.cluster.rights import list_for_restoring
-from ktnet.cluster.workload import (
+from ktnet.cluster.exchange.restoring import Restoring, build_restoring_account
+from ktnet.cluster.exchange.taking import check_free, check_selectable
+from ktnet.cluster.exchange.workload import (
     Subject,
     find_autoscaler,
     find_front_services,
@@ -27,6 +23,10 @@ from ktnet.cluster.workload import (
     find_services,
     find_subject,
 )
+from ktnet.cluster.rights import list_for_restoring
+from ktnet.cluster.server.review import list_missing
+from ktnet.cluster.shadow.account import may_make_account, read_pull_secrets
+from ktnet.cluster.shadow.manifests import ShadowPort
 from ktnet.errors import Forbidden, NotFound, UsageError
 from ktnet.session.cluster import Cluster
 from ktnet.session.report import Report

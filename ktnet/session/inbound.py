@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ktnet.cluster.exposure import ExposedPort
+from ktnet.cluster.exchange.exposure import ExposedPort
 from ktnet.link.connection import Link
 from ktnet.link.inbound import InboundListener
 from ktnet.link.localport import LocalPort

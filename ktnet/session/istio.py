@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from ktnet.cluster.exchange.workload import find_gitops
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.istio import GROUP, Rules, find_rules
-from ktnet.cluster.istio_hosts import Targets
-from ktnet.cluster.istio_plan import Version
-from ktnet.cluster.istio_record import Entry
-from ktnet.cluster.review import require_rights
+from ktnet.cluster.istio.hosts import Targets
+from ktnet.cluster.istio.plan import Version
+from ktnet.cluster.istio.record import Entry
+from ktnet.cluster.istio.rules import GROUP, Rules, find_rules
 from ktnet.cluster.rights import list_for_istio
-from ktnet.cluster.workload import find_gitops
+from ktnet.cluster.server.review import require_rights
 from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.istio_leftovers import clean_rules
 from ktnet.session.leftovers import tidy

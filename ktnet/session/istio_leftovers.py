@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.istio import Rules, find_rules
-from ktnet.cluster.istio_leftovers import Marked, list_dead, list_marked, remove_marked
+from ktnet.cluster.istio.leftovers import Marked, list_dead, list_marked, remove_marked
+from ktnet.cluster.istio.rules import Rules, find_rules
 from ktnet.errors import Forbidden, NotFound
 from ktnet.session.cluster import Cluster
 

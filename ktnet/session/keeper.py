@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ktnet.cluster.session import RunningPod, ShadowSession
+from ktnet.cluster.shadow.session import RunningPod, ShadowSession
 from ktnet.errors import (
     ClusterUnreachable,
     Forbidden,

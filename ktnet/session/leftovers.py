@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from ktnet.cluster import leftovers
 from ktnet.cluster.cleaning import Taken
+from ktnet.cluster.exchange.workload import KINDS
 from ktnet.cluster.holding import describe_silence, find_holder
-from ktnet.cluster.istio_leftovers import recover_marked
-from ktnet.cluster.mesh_leftovers import (
+from ktnet.cluster.istio.leftovers import recover_marked
+from ktnet.cluster.mesh.leftovers import (
     list_mesh_leftovers,
     list_meshed,
     recover_mesh,
     remove_members,
 )
-from ktnet.cluster.router import delete_router
+from ktnet.cluster.mesh.router import delete_router
 from ktnet.cluster.sessions import SessionView, list_sessions
-from ktnet.cluster.workload import KINDS
 from ktnet.errors import Forbidden, KtnetError, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.istio_leftovers import clean_rules, find_wanted

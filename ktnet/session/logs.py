@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ktnet.cluster.manifests import CONTAINER
+from ktnet.cluster.shadow.manifests import CONTAINER
 from ktnet.errors import KtnetError, UsageError
 from ktnet.session.tunnel import Tunnel
 from ktnet.wire.shadow import find_arming, parse_host_key_line

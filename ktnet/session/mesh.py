@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ktnet.cluster.exposure import Exposure, resolve_exposures
-from ktnet.cluster.mesh import build_labels, build_name, build_rules
+from ktnet.cluster.exchange.exposure import Exposure, resolve_exposures
+from ktnet.cluster.exchange.workload import Subject as Workload
+from ktnet.cluster.exchange.workload import find_services, find_subject
+from ktnet.cluster.mesh.marks import build_labels, build_name, build_rules
 from ktnet.cluster.readiness import wait_until_ready
-from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_required
-from ktnet.cluster.workload import Subject as Workload
-from ktnet.cluster.workload import find_services, find_subject
+from ktnet.cluster.server.review import require_rights
 from ktnet.errors import Conflict, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.inbound import Inbound, open_inbound

@@ -16,17 +16,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.exchange import check_selectable
-from ktnet.cluster.exposure import ExposedPort, resolve_exposures
+from ktnet.cluster.exchange.exposure import ExposedPort, resolve_exposures
+from ktnet.cluster.exchange.taking import check_selectable
+from ktnet.cluster.exchange.upkeep import Kept
+from ktnet.cluster.exchange.workload import Subject, find_original_selector
 from ktnet.cluster.heartbeat import run_heartbeat
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.informer import run_informer
-from ktnet.cluster.manifests import LEASE_DURATION_S
-from ktnet.cluster.membership import check_mark, drop, lead_back, read_mesh, try_join, undo
-from ktnet.cluster.review import require_rights
-from ktnet.cluster.rights import list_for_router
-from ktnet.cluster.router import Router, close_router, make_router, wait_until_routing
-from ktnet.cluster.router_manifests import (
+from ktnet.cluster.mesh.membership import check_mark, drop, lead_back, read_mesh, try_join, undo
+from ktnet.cluster.mesh.router import Router, close_router, make_router, wait_until_routing
+from ktnet.cluster.mesh.router_manifests import (
     GRACE_S,
     REPLICAS,
     RouterPort,
@@ -35,8 +33,10 @@ from ktnet.cluster.router_manifests import (
     build_router_name,
     plan_ports,
 )
-from ktnet.cluster.upkeep import Kept
-from ktnet.cluster.workload import Subject, find_original_selector
+from ktnet.cluster.rights import list_for_router
+from ktnet.cluster.server.informer import run_informer
+from ktnet.cluster.server.review import require_rights
+from ktnet.cluster.shadow.manifests import LEASE_DURATION_S
 from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.attachments import Attachments, open_attachments
 from ktnet.session.cluster import Cluster, open_cluster

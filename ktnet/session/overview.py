@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.fronts import build_service_views
 from ktnet.cluster.leftovers import MANAGED, list_taken
+from ktnet.cluster.server.api import Api
 from ktnet.cluster.sessions import build_views
 from ktnet.errors import Forbidden
 from ktnet.session.cluster import open_cluster

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.portforward import open_forward
+from ktnet.cluster.server.api import Api
 from ktnet.errors import KtnetError, TunnelError
 from ktnet.wire.flow import OpenFailure, Receiver
 

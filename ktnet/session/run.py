@@ -11,12 +11,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ktnet.cluster.dependents import Dependent
-from ktnet.cluster.exposure import ExposedPort, Exposure, resolve_exposures
-from ktnet.cluster.manifests import ShadowPort, ShadowSpec, build_selector, build_service
+from ktnet.cluster.exchange.exposure import ExposedPort, Exposure, resolve_exposures
 from ktnet.cluster.readiness import wait_until_ready
-from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_required
+from ktnet.cluster.server.review import require_rights
+from ktnet.cluster.shadow.dependents import Dependent
+from ktnet.cluster.shadow.manifests import ShadowPort, ShadowSpec, build_selector, build_service
 from ktnet.errors import Conflict, NotFound, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.inbound import Inbound, open_inbound

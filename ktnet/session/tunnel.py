@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ktnet.cluster.manifests import Sideload
-from ktnet.cluster.review import require_rights
 from ktnet.cluster.rights import list_required
-from ktnet.cluster.session import ShadowSession, ShadowSpec, open_shadow_session
+from ktnet.cluster.server.review import require_rights
+from ktnet.cluster.shadow.manifests import Sideload
+from ktnet.cluster.shadow.session import ShadowSession, ShadowSpec, open_shadow_session
 from ktnet.cluster.sideload.packing import pack_sideload
 from ktnet.cluster.sideload.platforms import build_default_image
 from ktnet.errors import TunnelError

@@ -30,7 +30,7 @@ ACCEPT_ON_S = 3.0
 time to send them elsewhere."""
 
 CALLERS_TIMEOUT_S = 20.0
-"""For callers to end by themselves; together within `ktnet.cluster.manifests`' grace."""
+"""For callers to end by themselves; together within `ktnet.cluster.shadow.manifests`' grace."""
 
 EXIT_CANNOT_LISTEN = 1
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import api_client
 from dnslib import DNSRecord
 
-from ktnet.cluster.manifests import build_labels, build_micro_time
+from ktnet.cluster.shadow.manifests import build_labels, build_micro_time
 from ktnet.lab.harness import KTNET, Lab
 from ktnet.wire.record import ANNOTATION, Record, build_record_text
 

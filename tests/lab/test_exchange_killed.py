@@ -22,7 +22,7 @@ from connect_client import wait_until
 from exchange_state import annotation_of, left_behind, read_state
 from inbound_scene import Command, kubectl, open_app, open_command
 
-from ktnet.cluster.manifests import build_micro_time
+from ktnet.cluster.shadow.manifests import build_micro_time
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
 pytestmark = [

@@ -15,7 +15,7 @@ from api_client import ask
 from connect_client import HOST_STATE, OBJECTS, differences, open_client, open_ready_client
 
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.manifests import build_labels, build_micro_time
+from ktnet.cluster.shadow.manifests import build_labels, build_micro_time
 from ktnet.lab.harness import KTNET, Lab, open_lab
 from ktnet.wire.record import ANNOTATION, Record, build_record_text
 

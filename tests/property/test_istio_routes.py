@@ -7,13 +7,13 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktnet.cluster.istio_hosts import Targets
-from ktnet.cluster.istio_leftovers import find_marked
-from ktnet.cluster.istio_plan import Version, plan_addition
-from ktnet.cluster.istio_record import ANNOTATION, Entry, IstioRecord, parse_record
-from ktnet.cluster.istio_removal import plan_removal
-from ktnet.cluster.istio_routes import plan_routes
-from ktnet.cluster.istio_step import diff_step
+from ktnet.cluster.istio.hosts import Targets
+from ktnet.cluster.istio.leftovers import find_marked
+from ktnet.cluster.istio.plan import Version, plan_addition
+from ktnet.cluster.istio.record import ANNOTATION, Entry, IstioRecord, parse_record
+from ktnet.cluster.istio.removal import plan_removal
+from ktnet.cluster.istio.routes import plan_routes
+from ktnet.cluster.istio.step import diff_step
 from ktnet.errors import Conflict
 
 TARGETS = Targets("demo", ("tomcat",))

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from ktnet.cluster.answers import one_line
 from ktnet.cluster.kubeconfig.execcredential import (
     ExecCredential,
     build_exec_info,
     parse_exec_credential,
 )
 from ktnet.cluster.kubeconfig.model import Cluster, ExecPlugin
+from ktnet.cluster.server.answers import one_line
 from ktnet.errors import ClusterUnreachable, UsageError
 
 INTERACTIVE_TIMEOUT_S = 300.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.manifests import ShadowSpec, Sideload
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.shadow.manifests import ShadowSpec, Sideload
 from ktnet.cluster.sideload.bundle import build_bundle
 from ktnet.cluster.sideload.platforms import ARCH_LABEL, find_platform
 from ktnet.cluster.sideload.wheels import fetch_wheels

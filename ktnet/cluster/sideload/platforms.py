@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Forbidden, ShadowFailed
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ktnet.cluster.answers import one_line
+from ktnet.cluster.server.answers import one_line
 from ktnet.cluster.sideload.lock import check_wheels, parse_lock
 from ktnet.cluster.sideload.platforms import Platform
 from ktnet.errors import ShadowFailed

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from ktnet.cluster.answers import Refused
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.leftovers import list_leftovers
-from ktnet.cluster.manifests import build_job
-from ktnet.cluster.review import list_missing
 from ktnet.cluster.rights import (
     Command,
     describe_rights,
@@ -17,6 +14,9 @@ from ktnet.cluster.rights import (
     list_optional,
     list_required,
 )
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.review import list_missing
+from ktnet.cluster.shadow.manifests import build_job
 from ktnet.errors import Forbidden, KtnetError, NotFound, ShadowFailed
 from ktnet.link.keys import new_client_key
 from ktnet.session.checks.result import Check, fail, ok, skip, warn

@@ -36,7 +36,7 @@ CLOSE_TIMEOUT_S = 60.0
 
 CLIENTS_TIMEOUT_S = 20.0
 """For requests to end by themselves after SIGTERM; together with the rest within the pod's grace
-(`ktnet.cluster.router_manifests`)."""
+(`ktnet.cluster.mesh.router_manifests`)."""
 
 
 def main(argv: Sequence[str]) -> int:

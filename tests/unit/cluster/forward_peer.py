@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from ktnet.cluster.api import Api, open_api
 from ktnet.cluster.config import ClusterTarget
 from ktnet.cluster.kubeconfig.access import Access
 from ktnet.cluster.kubeconfig.credentials import Constant, build_bearer
 from ktnet.cluster.kubeconfig.model import Cluster
 from ktnet.cluster.kubeconfig.tls import build_trust
+from ktnet.cluster.server.api import Api, open_api
 from ktnet.wire.portforward import SUBPROTOCOL
 
 Play = Callable[[web.WebSocketResponse], Awaitable[None]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 
-from ktnet.cluster.istio import Rules
-from ktnet.cluster.istio_hosts import Targets
-from ktnet.cluster.istio_plan import Version
-from ktnet.cluster.istio_record import Entry
+from ktnet.cluster.istio.hosts import Targets
+from ktnet.cluster.istio.plan import Version
+from ktnet.cluster.istio.record import Entry
+from ktnet.cluster.istio.rules import Rules
 
 KINDS = {"destinationrules": "DestinationRule", "virtualservices": "VirtualService"}
 POD_LABELS = {"app": "tomcat", "version": "v1"}

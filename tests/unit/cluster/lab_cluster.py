@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from forward_peer import target_of
 
-from ktnet.cluster.api import Api, open_api
+from ktnet.cluster.server.api import Api, open_api
 from ktnet.lab.api.authentication import User
 from ktnet.lab.api.authorization import Attributes
 from ktnet.lab.api.errors import ApiError

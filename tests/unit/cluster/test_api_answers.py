@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktnet.cluster.answers import Expired, Refused, build_error, parse_status
+from ktnet.cluster.server.answers import Expired, Refused, build_error, parse_status
 from ktnet.errors import ClusterUnreachable, Conflict, Forbidden, KtnetError, NotFound
 
 RBAC = 'pods is forbidden: User "dev" cannot create resource "pods" in API group ""'

@@ -7,10 +7,10 @@ import pytest
 from aiohttp import web
 from forward_peer import open_http, target_of
 
-from ktnet.cluster import informer
-from ktnet.cluster.answers import Expired
-from ktnet.cluster.api import open_api
-from ktnet.cluster.informer import run_informer
+from ktnet.cluster.server import informer
+from ktnet.cluster.server.answers import Expired
+from ktnet.cluster.server.api import open_api
+from ktnet.cluster.server.informer import run_informer
 from ktnet.cluster.services import open_service_index
 from ktnet.errors import ClusterUnreachable, Forbidden
 from ktnet.tasks import open_tasks

@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from lab_cluster import open_cluster
 
-from ktnet.cluster import exchange
 from ktnet.cluster.cleaning import START_S, Taken, find_leftovers
-from ktnet.cluster.exchange import give_back, take_by_scale, take_by_selector
-from ktnet.cluster.holding import describe_silence, parse_holding
-from ktnet.cluster.leftovers import list_leftovers, list_taken, recover, remove
-from ktnet.cluster.manifests import HOLDER_ANNOTATION, build_labels, build_micro_time
-from ktnet.cluster.workload import (
+from ktnet.cluster.exchange import taking as exchange
+from ktnet.cluster.exchange.taking import give_back, take_by_scale, take_by_selector
+from ktnet.cluster.exchange.workload import (
     Subject,
     find_autoscaler,
     find_gitops,
     find_services,
     find_subject,
 )
+from ktnet.cluster.holding import describe_silence, parse_holding
+from ktnet.cluster.leftovers import list_leftovers, list_taken, recover, remove
+from ktnet.cluster.shadow.manifests import HOLDER_ANNOTATION, build_labels, build_micro_time
 from ktnet.errors import Conflict, NotFound, UsageError
 from ktnet.wire.record import ANNOTATION, Record
 

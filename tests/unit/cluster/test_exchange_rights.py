@@ -6,11 +6,11 @@ import pytest
 from lab_cluster import open_cluster, open_limited_api
 from test_exchange_objects import add_workload
 
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.restoring import Restoring
+from ktnet.cluster.exchange.restoring import Restoring
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.rights import Right, build_rules, list_for_restoring, list_required
-from ktnet.cluster.session import open_shadow_session
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.shadow.manifests import ShadowSpec
+from ktnet.cluster.shadow.session import open_shadow_session
 from ktnet.session.cluster import Cluster as SessionCluster
 from ktnet.session.exchange_plan import plan_restoring
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ktnet.cluster.exposure import (
+from ktnet.cluster.exchange.exposure import (
     ExposedPort,
     Exposure,
     parse_exposures,

@@ -9,8 +9,8 @@ import pytest
 from lab_cluster import open_cluster
 
 from ktnet.cluster.direct import open_direct
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.session import open_shadow_session
+from ktnet.cluster.shadow.manifests import ShadowSpec
+from ktnet.cluster.shadow.session import open_shadow_session
 from ktnet.errors import Forbidden, TunnelError
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT

@@ -10,8 +10,8 @@ from aiohttp import WSMsgType, web
 from forward_peer import open_http, open_peer, target_of
 
 from ktnet.cluster import portforward
-from ktnet.cluster.api import open_api
 from ktnet.cluster.portforward import open_forward
+from ktnet.cluster.server.api import open_api
 from ktnet.errors import (
     ClusterUnreachable,
     Forbidden,

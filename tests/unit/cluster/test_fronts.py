@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ktnet.cluster.cleaning import Taken
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.fronts import Front, build_service_views
-from ktnet.cluster.manifests import build_labels
 from ktnet.cluster.sessions import SessionView
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.shadow.manifests import build_labels
 from ktnet.wire.meshrecord import ANNOTATION, Member, MeshRecord, build_record_text
 from ktnet.wire.record import Record
 

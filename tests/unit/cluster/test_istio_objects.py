@@ -22,11 +22,11 @@ from istio_scene import (
 )
 from lab_cluster import open_cluster, open_limited_api
 
-from ktnet.cluster.istio import Rules, find_rules
-from ktnet.cluster.istio_leftovers import list_dead, list_marked, recover_marked
-from ktnet.cluster.istio_record import ANNOTATION
-from ktnet.cluster.manifests import build_lease
+from ktnet.cluster.istio.leftovers import list_dead, list_marked, recover_marked
+from ktnet.cluster.istio.record import ANNOTATION
+from ktnet.cluster.istio.rules import Rules, find_rules
 from ktnet.cluster.rights import build_rules, list_for_istio, list_required
+from ktnet.cluster.shadow.manifests import build_lease
 from ktnet.errors import ClusterUnreachable, Conflict, Forbidden
 
 ALICE, BOB = build_version("alice"), build_version("bob")

@@ -26,11 +26,11 @@ from kubeconfigs import (
     write_plugin,
 )
 
-from ktnet.cluster.api import open_api
 from ktnet.cluster.config import load_target
 from ktnet.cluster.kubeconfig import incluster
 from ktnet.cluster.kubeconfig.model import Cluster
 from ktnet.cluster.kubeconfig.tls import build_trust
+from ktnet.cluster.server.api import open_api
 from ktnet.errors import ClusterUnreachable, UsageError
 from ktnet.lab.api.tls import build_certificates
 

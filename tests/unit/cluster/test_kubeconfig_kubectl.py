@@ -11,9 +11,9 @@ import pytest
 from api_peer import open_peer
 from kubeconfigs import build, write
 
-from ktnet.cluster.api import open_api
 from ktnet.cluster.config import load_target
 from ktnet.cluster.kubeconfig.files import find_files, read_files
+from ktnet.cluster.server.api import open_api
 from ktnet.errors import KtnetError
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here")

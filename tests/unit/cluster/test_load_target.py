@@ -8,8 +8,8 @@ import yaml
 from aiohttp import web
 from forward_peer import open_http
 
-from ktnet.cluster.api import open_api
 from ktnet.cluster.config import load_target
+from ktnet.cluster.server.api import open_api
 from ktnet.errors import KtnetError, UsageError
 
 KUBECONFIG = {

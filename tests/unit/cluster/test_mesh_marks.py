@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from ktnet.cluster.mesh import build_labels, build_name, build_rules, parse_mark
+from ktnet.cluster.mesh.marks import build_labels, build_name, build_rules, parse_mark
 from ktnet.errors import UsageError
 
 

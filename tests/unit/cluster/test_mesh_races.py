@@ -10,18 +10,18 @@ from itertools import pairwise
 import pytest
 from lab_cluster import open_cluster
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.exposure import ExposedPort
+from ktnet.cluster.exchange.exposure import ExposedPort
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.mesh_leftovers import (
+from ktnet.cluster.mesh.leftovers import (
     list_mesh_leftovers,
     list_meshed,
     recover_mesh,
     remove_members,
 )
-from ktnet.cluster.router import delete_router
-from ktnet.cluster.router_manifests import plan_ports
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.mesh.router import delete_router
+from ktnet.cluster.mesh.router_manifests import plan_ports
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict
 from ktnet.session import mesh_auto
 from ktnet.session.cluster import Cluster
@@ -62,7 +62,7 @@ def without_pods(monkeypatch):
 
     monkeypatch.setattr(mesh_auto, "open_attachments", open_attachments)
     monkeypatch.setattr(mesh_auto, "wait_until_routing", wait_until_routing)
-    monkeypatch.setattr("ktnet.cluster.router._LOOK_INTERVAL_S", 0.01)
+    monkeypatch.setattr("ktnet.cluster.mesh.router._LOOK_INTERVAL_S", 0.01)
 
 
 def add_service(cluster):

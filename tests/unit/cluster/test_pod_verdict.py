@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktnet.cluster.verdict import RunningPod, Waiting, judge_event, judge_pod
+from ktnet.cluster.shadow.verdict import RunningPod, Waiting, judge_event, judge_pod
 from ktnet.errors import RemoteProtocolError, ShadowFailed
 
 

@@ -7,10 +7,10 @@ import pytest
 from forward_peer import target_of
 from lab_cluster import open_cluster
 
-from ktnet.cluster.api import open_api
 from ktnet.cluster.cidrs import api_server_addresses, find_cluster_ranges
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.session import open_shadow_session
+from ktnet.cluster.server.api import open_api
+from ktnet.cluster.shadow.manifests import ShadowSpec
+from ktnet.cluster.shadow.session import open_shadow_session
 from ktnet.errors import ClusterUnreachable, UsageError
 
 SERVICES = (IPv4Network("10.96.0.0/16"),)

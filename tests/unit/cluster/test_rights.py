@@ -13,8 +13,6 @@ from lab_cluster import open_cluster, open_limited_api
 
 from ktnet.cluster import heartbeat
 from ktnet.cluster.cidrs import find_cluster_ranges
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.review import list_missing, require_rights
 from ktnet.cluster.rights import (
     Right,
     build_roles,
@@ -26,8 +24,10 @@ from ktnet.cluster.rights import (
     list_optional,
     list_required,
 )
+from ktnet.cluster.server.review import list_missing, require_rights
 from ktnet.cluster.services import open_service_index
-from ktnet.cluster.session import open_shadow_session
+from ktnet.cluster.shadow.manifests import ShadowSpec
+from ktnet.cluster.shadow.session import open_shadow_session
 from ktnet.errors import Forbidden, ShadowFailed
 from ktnet.session.cluster import Cluster as SessionCluster
 from ktnet.session.tunnel import open_tunnel

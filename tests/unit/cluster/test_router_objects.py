@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from lab_cluster import open_cluster
 
-from ktnet.cluster.exchange import check_free
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.router import make_router
-from ktnet.cluster.router_manifests import (
+from ktnet.cluster.exchange.taking import check_free
+from ktnet.cluster.exchange.workload import Subject, find_front_services
+from ktnet.cluster.mesh.router import make_router
+from ktnet.cluster.mesh.router_manifests import (
     RouterSpec,
     build_arguments,
     build_origin,
@@ -16,7 +16,7 @@ from ktnet.cluster.router_manifests import (
     build_router_name,
     plan_ports,
 )
-from ktnet.cluster.workload import Subject, find_front_services
+from ktnet.cluster.shadow.manifests import ShadowSpec
 from ktnet.errors import Conflict, UsageError
 from ktnet.shadow.mesh.arguments import parse_router_arguments
 from ktnet.shadow.router.listener import Expected

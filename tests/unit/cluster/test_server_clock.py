@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from ktnet.cluster.clock import ServerClock
+from ktnet.cluster.server.clock import ServerClock
 
 START_S = datetime(2026, 11, 23, 8, 0, tzinfo=UTC).timestamp()
 

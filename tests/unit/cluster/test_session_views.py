@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 from ktnet.cluster.cleaning import Taken
-from ktnet.cluster.manifests import build_labels, build_micro_time
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.sessions import build_views
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.shadow.manifests import build_labels, build_micro_time
 from ktnet.wire.record import Record
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ktnet.cluster.manifests import (
+from ktnet.cluster.shadow.manifests import (
     ShadowPort,
     ShadowSpec,
     build_job,

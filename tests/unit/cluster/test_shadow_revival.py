@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from lab_cluster import HOST_KEY, open_cluster
 
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.session import open_shadow_session
-from ktnet.cluster.verdict import find_end, is_job_lost
+from ktnet.cluster.shadow.manifests import ShadowSpec
+from ktnet.cluster.shadow.session import open_shadow_session
+from ktnet.cluster.shadow.verdict import find_end, is_job_lost
 from ktnet.errors import ClusterUnreachable, Forbidden
 
 SPEC = ShadowSpec("demo", "ktnet-shadow:0", "ssh-ed25519 AAAA", timeout_s=5)

@@ -9,8 +9,8 @@ from forward_peer import open_http
 from lab_cluster import HOST_KEY, open_cluster
 
 from ktnet.cluster import heartbeat
-from ktnet.cluster.manifests import ShadowSpec
-from ktnet.cluster.session import open_shadow_session
+from ktnet.cluster.shadow.manifests import ShadowSpec
+from ktnet.cluster.shadow.session import open_shadow_session
 from ktnet.errors import ClusterUnreachable, Forbidden, NotFound, RemoteProtocolError, ShadowFailed
 
 SPEC = ShadowSpec("demo", "ktnet-shadow:0", "ssh-ed25519 AAAA", timeout_s=5)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_shadow_manifests import KEY, violations_of_restricted
 
-from ktnet.cluster.manifests import ShadowSpec, Sideload, build_job
+from ktnet.cluster.shadow.manifests import ShadowSpec, Sideload, build_job
 from ktnet.cluster.sideload.bundle import (
     CODE,
     PART_BYTES,

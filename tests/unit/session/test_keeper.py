@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tunnel_ends import Cable, echo, open_flow, open_shadow, open_target, run, until
 
-from ktnet.cluster.session import RunningPod
+from ktnet.cluster.shadow.session import RunningPod
 from ktnet.errors import Conflict, TunnelError
 from ktnet.session.keeper import Keeper
 from ktnet.tasks import open_tasks

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.contention import is_first, wait_for_others
 from ktnet.cluster.holding import find_holder, read_holding
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.contention import is_first, wait_for_others
 from ktnet.errors import Conflict, NotFound
 from ktnet.wire.meshrecord import (
     Member,

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktnet.cluster.answers import Refused
-from ktnet.cluster.api import Api
-from ktnet.cluster.contention import UNPROCESSABLE, is_first, wait_for_others
+from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import describe_silence, read_holding
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.contention import UNPROCESSABLE, is_first, wait_for_others
 from ktnet.errors import Conflict, NotFound, UsageError
 from ktnet.wire.meshrecord import ANNOTATION
 from ktnet.wire.record import (

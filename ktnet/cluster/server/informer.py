@@ -11,8 +11,8 @@ import random
 from collections.abc import Mapping
 from typing import Any, NoReturn, Protocol
 
-from ktnet.cluster.answers import Expired, Refused
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.answers import Expired, Refused
+from ktnet.cluster.server.api import Api
 from ktnet.errors import ClusterUnreachable
 from ktnet.tasks import open_tasks
 

@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ktnet.cluster.answers import Refused
-from ktnet.cluster.api import Api
-from ktnet.cluster.informer import run_informer
-from ktnet.cluster.workload import Subject
+from ktnet.cluster.exchange.workload import Subject
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.informer import run_informer
 from ktnet.errors import Conflict, Forbidden, KtnetError, NotFound
 from ktnet.tasks import open_tasks
 from ktnet.wire.record import ANNOTATION, build_repointing, parse_record
@@ -90,7 +90,7 @@ async def _repoint(
 
 
 class Kept:
-    """One object as others may change it (a `ktnet.cluster.informer.Mirror`)."""
+    """One object as others may change it (a `ktnet.cluster.server.informer.Mirror`)."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.informer import run_informer
-from ktnet.cluster.manifests import build_selector
-from ktnet.cluster.verdict import find_end, uid_of
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.informer import run_informer
+from ktnet.cluster.shadow.manifests import build_selector
+from ktnet.cluster.shadow.verdict import find_end, uid_of
 from ktnet.errors import Forbidden
 
 log = logging.getLogger(__name__)

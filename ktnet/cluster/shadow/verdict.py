@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.answers import one_line
-from ktnet.cluster.manifests import CONTAINER
+from ktnet.cluster.server.answers import one_line
+from ktnet.cluster.shadow.manifests import CONTAINER
 from ktnet.errors import RemoteProtocolError, ShadowFailed
 
 Json = dict[str, Any]

@@ -1,6 +1,6 @@
 """Adds a mark to Istio's objects, and takes it out again, whoever else changes them meanwhile.
 
-list ─► plan (`istio_plan`) ─► a patch each, if it is still as it was read ─► added
+list ─► plan (`plan`) ─► a patch each, if it is still as it was read ─► added
  ▲                                          │ 409, 422: somebody was first
  └──────────────────────────────────────────┘
 """
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.contention import is_first, wait_for_others
-from ktnet.cluster.istio_plan import Version, find_open_routes, plan_addition
-from ktnet.cluster.istio_removal import is_default_in_use, plan_removal
-from ktnet.cluster.istio_step import KIND, Plural, Step, diff_step
+from ktnet.cluster.istio.plan import Version, find_open_routes, plan_addition
+from ktnet.cluster.istio.removal import is_default_in_use, plan_removal
+from ktnet.cluster.istio.step import KIND, Plural, Step, diff_step
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.contention import is_first, wait_for_others
 from ktnet.errors import Conflict
 
 Json = dict[str, Any]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from ktnet.cluster.account import build_account_mount, build_account_volume
-from ktnet.cluster.restoring import Restoring, build_restoring_arguments
+from ktnet.cluster.exchange.restoring import Restoring, build_restoring_arguments
 from ktnet.cluster.rights import Command
+from ktnet.cluster.shadow.account import build_account_mount, build_account_volume
 from ktnet.cluster.sideload.bundle import (
     PARTS,
     SITE,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ktnet.cluster.istio_record import parse_record
-from ktnet.cluster.istio_routes import is_named
-from ktnet.cluster.istio_step import LIST, OTHERS, Plural, Step, take_items, with_list, with_record
+from ktnet.cluster.istio.record import parse_record
+from ktnet.cluster.istio.routes import is_named
+from ktnet.cluster.istio.step import LIST, OTHERS, Plural, Step, take_items, with_list, with_record
 
 Json = dict[str, Any]
 

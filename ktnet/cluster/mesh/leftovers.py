@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.holding import read_holding
-from ktnet.cluster.membership import drop, undo
-from ktnet.cluster.mesh_cleaning import Meshed, MeshLeftovers, find_mesh_leftovers
-from ktnet.cluster.router import delete_router
+from ktnet.cluster.mesh.cleaning import Meshed, MeshLeftovers, find_mesh_leftovers
+from ktnet.cluster.mesh.membership import drop, undo
+from ktnet.cluster.mesh.router import delete_router
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict, Forbidden, NotFound
 from ktnet.wire.meshrecord import Member, parse_record
 

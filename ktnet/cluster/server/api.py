@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import aiohttp
 
-from ktnet.cluster.answers import build_error, parse_status, read_status
-from ktnet.cluster.clock import ServerClock
 from ktnet.cluster.config import ClusterTarget
-from ktnet.cluster.transport import (
+from ktnet.cluster.server.answers import build_error, parse_status, read_status
+from ktnet.cluster.server.clock import ServerClock
+from ktnet.cluster.server.transport import (
     SOCKS_FAILURES,
     RefusedUpgrade,
     Transport,

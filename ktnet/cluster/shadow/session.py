@@ -19,14 +19,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ktnet.cluster.answers import Refused
-from ktnet.cluster.api import Api
-from ktnet.cluster.dependents import Dependent, Dependents, build_owner
 from ktnet.cluster.direct import open_direct
+from ktnet.cluster.exchange.restoring import build_restoring_account
 from ktnet.cluster.heartbeat import run_heartbeat
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.hostkey import read_arming, read_host_key
-from ktnet.cluster.manifests import (
+from ktnet.cluster.portforward import open_forward
+from ktnet.cluster.removal import delete_session
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.shadow.dependents import Dependent, Dependents, build_owner
+from ktnet.cluster.shadow.hostkey import read_arming, read_host_key
+from ktnet.cluster.shadow.manifests import (
     ShadowSpec,
     build_job,
     build_labels,
@@ -34,13 +37,10 @@ from ktnet.cluster.manifests import (
     build_selector,
     find_grace_s,
 )
-from ktnet.cluster.podwatch import run_pod_watch
-from ktnet.cluster.portforward import open_forward
-from ktnet.cluster.removal import delete_session
-from ktnet.cluster.restoring import build_restoring_account
+from ktnet.cluster.shadow.podwatch import run_pod_watch
+from ktnet.cluster.shadow.startup import wait_for_pod
+from ktnet.cluster.shadow.verdict import RunningPod, find_end, is_job_lost, owner_uid_of, uid_of
 from ktnet.cluster.sideload.bundle import build_part, list_part_names
-from ktnet.cluster.startup import wait_for_pod
-from ktnet.cluster.verdict import RunningPod, find_end, is_job_lost, owner_uid_of, uid_of
 from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, ShadowFailed
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT

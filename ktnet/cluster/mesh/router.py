@@ -10,10 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ktnet.cluster.account import may_make_account
-from ktnet.cluster.api import Api
-from ktnet.cluster.readiness import is_available
-from ktnet.cluster.router_manifests import (
+from ktnet.cluster.mesh.router_manifests import (
     REPLICAS,
     RouterSpec,
     build_budget,
@@ -23,6 +20,9 @@ from ktnet.cluster.router_manifests import (
     build_router_account,
     build_start,
 )
+from ktnet.cluster.readiness import is_available
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.shadow.account import may_make_account
 from ktnet.errors import Conflict, Forbidden, KtnetError, NotFound, ShadowFailed
 from ktnet.wire.meshrecord import build_selector
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.account import build_account_objects
+from ktnet.cluster.shadow.account import build_account_objects
 from ktnet.wire.apipaths import find_group
 from ktnet.wire.record import Mode
 

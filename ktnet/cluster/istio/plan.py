@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.istio_hosts import Targets, find_closest, is_in_mesh
-from ktnet.cluster.istio_record import (
+from ktnet.cluster.istio.hosts import Targets, find_closest, is_in_mesh
+from ktnet.cluster.istio.record import (
     PREFIX,
     Entry,
     IstioRecord,
     parse_record,
 )
-from ktnet.cluster.istio_routes import (
+from ktnet.cluster.istio.routes import (
     build_twin,
     describe,
     find_destination,
@@ -27,7 +27,7 @@ from ktnet.cluster.istio_routes import (
     list_routes,
     plan_routes,
 )
-from ktnet.cluster.istio_step import (
+from ktnet.cluster.istio.step import (
     KIND,
     LIST,
     OTHERS,

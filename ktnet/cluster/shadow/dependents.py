@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.api import Api
 from ktnet.errors import NotFound
 
 Json = dict[str, Any]

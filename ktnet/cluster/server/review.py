@@ -10,8 +10,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.rights import Right, describe_rights, find_missing
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Forbidden
 from ktnet.tasks import open_tasks
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ktnet.cluster.istio_hosts import Targets
-from ktnet.cluster.istio_record import PREFIX, Entry
+from ktnet.cluster.istio.hosts import Targets
+from ktnet.cluster.istio.record import PREFIX, Entry
 from ktnet.errors import Conflict
 
 Json = dict[str, Any]

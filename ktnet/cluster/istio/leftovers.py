@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ktnet.cluster.api import Api
 from ktnet.cluster.holding import read_holding
-from ktnet.cluster.istio import Rules
-from ktnet.cluster.istio_record import PREFIX, Entry, parse_record
-from ktnet.cluster.istio_step import Plural
+from ktnet.cluster.istio.record import PREFIX, Entry, parse_record
+from ktnet.cluster.istio.rules import Rules
+from ktnet.cluster.istio.step import Plural
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict
 
 Json = dict[str, Any]

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from ktnet.cluster.holding import SILENCE_S, Holding, parse_holding
-from ktnet.cluster.manifests import HOLDER_ANNOTATION
-from ktnet.cluster.router_manifests import ROUTER_LABEL
+from ktnet.cluster.mesh.router_manifests import ROUTER_LABEL
+from ktnet.cluster.shadow.manifests import HOLDER_ANNOTATION
 from ktnet.wire.meshrecord import Member, MeshRecord
 
 Json = dict[str, Any]

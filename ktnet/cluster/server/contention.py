@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable
 
-from ktnet.cluster.answers import Refused
+from ktnet.cluster.server.answers import Refused
 from ktnet.errors import Conflict, NotFound
 
 UNPROCESSABLE = 422

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.api import Api
 from ktnet.errors import NotFound, UsageError
 from ktnet.wire import meshrecord
 

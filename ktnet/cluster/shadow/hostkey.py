@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 
-from ktnet.cluster.answers import Refused, one_line
-from ktnet.cluster.api import Api
-from ktnet.cluster.manifests import CONTAINER
-from ktnet.cluster.verdict import RunningPod, judge_pod
+from ktnet.cluster.server.answers import Refused, one_line
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.shadow.manifests import CONTAINER
+from ktnet.cluster.shadow.verdict import RunningPod, judge_pod
 from ktnet.errors import NotFound, ShadowFailed
 from ktnet.wire.shadow import find_arming, find_host_key
 

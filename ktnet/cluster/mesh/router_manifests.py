@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ktnet.cluster.account import (
+from ktnet.cluster.exchange.exposure import list_named_ports
+from ktnet.cluster.shadow.account import (
     build_account_mount,
     build_account_objects,
     build_account_volume,
 )
-from ktnet.cluster.exposure import list_named_ports
-from ktnet.cluster.manifests import (
+from ktnet.cluster.shadow.manifests import (
     CONTAINER,
     HOLDER_ANNOTATION,
     ShadowPort,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ktnet.cluster.istio_record import ANNOTATION, IstioRecord, build_record_text
+from ktnet.cluster.istio.record import ANNOTATION, IstioRecord, build_record_text
 
 Json = dict[str, Any]
 Plural = Literal["destinationrules", "virtualservices"]

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ktnet.cluster.answers import Refused
-from ktnet.cluster.api import Api
+from ktnet.cluster.server.answers import Refused
+from ktnet.cluster.server.api import Api
 from ktnet.errors import Forbidden, NotFound
 from ktnet.wire.shadow import ACCOUNT
 

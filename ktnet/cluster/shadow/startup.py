@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ktnet.cluster.api import Api
-from ktnet.cluster.informer import run_informer, version_of
-from ktnet.cluster.verdict import RunningPod, Waiting, judge_event, judge_pod
+from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.informer import run_informer, version_of
+from ktnet.cluster.shadow.verdict import RunningPod, Waiting, judge_event, judge_pod
 from ktnet.errors import Forbidden, ShadowFailed
 from ktnet.tasks import open_tasks
 

@@ -1,0 +1,1 @@
+"""A workload's or a Service's traffic: which, by which ports, taken, kept, and given back."""

@@ -1,0 +1,1 @@
+"""A mark in Istio's objects: planned, recorded, added, and taken out whatever else has changed."""

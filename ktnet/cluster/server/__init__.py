@@ -1,0 +1,1 @@
+"""The API server: requests to it, its refusals, its clock, and keeping up with what it holds."""
