@@ -2,8 +2,8 @@
 
 In the order in which a client's bytes meet them: `__main__` starts `process`, which reads
 `arguments`, makes the `hostkey` and keeps the `log`; `server` listens, and its `carrier` watches
-what waits to be sent; a client that has the key opens flows and asks for `names`, which `resolver`
-passes to the pod's resolvers; `lifetime` says when it is over.
+what waits to be sent; a client that has the key opens flows and asks for `names` (a `subsystem`),
+which `resolver` passes to the pod's resolvers; `lifetime` says when it is over.
 
 What callers in the cluster send meets first an `accepting` socket, then `inbound`, which knows who
 has the port; of the `destinations` one is the client's `laptop`, and `router` chooses by request. A

@@ -152,10 +152,15 @@ def _parse_exposed(text: str) -> ExposedPort:
     number, has_origin, origin = text.partition("=")
     if not has_origin:
         return ExposedPort(parse_port(number))
-    host, _, port = origin.rpartition(":")
+    return ExposedPort(parse_port(number), parse_origin(origin))
+
+
+def parse_origin(text: str) -> tuple[str, int]:
+    """Where callers go that no laptop has, from HOST:PORT; argparse's error where it is none."""
+    host, _, port = text.rpartition(":")
     if not host:
         raise argparse.ArgumentTypeError("an origin is HOST:PORT")
-    return ExposedPort(parse_port(number), (host, parse_port(port)))
+    return host, parse_port(port)
 
 
 def _parse_key(text: str) -> asyncssh.SSHKey:

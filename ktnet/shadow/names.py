@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import asyncssh
-
 from ktnet.errors import RemoteProtocolError
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.resolver import Resolver
+from ktnet.shadow.subsystem import SubsystemSession
 from ktnet.wire.dnsframe import FrameReader, build_frame
 from ktnet.wire.shadow import DNS_SUBSYSTEM
 
@@ -18,31 +17,18 @@ MOST_IN_FLIGHT = 128
 socket holds some 270 small datagrams by default (net.core.rmem_default) before it loses some."""
 
 
-class NameSession(asyncssh.SSHServerSession[bytes]):
-    """A session channel that gives the DNS subsystem only: no shell, no exec, no pty."""
+class NameSession(SubsystemSession):
+    """Takes queries, and gives answers as they come."""
 
     def __init__(self, resolver: Resolver, group: asyncio.TaskGroup, log: EventLog) -> None:
+        super().__init__(DNS_SUBSYSTEM, log)
         self._resolver = resolver
         self._group = group
-        self._log = log
         self._frames = FrameReader()
-        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._in_flight: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(MOST_IN_FLIGHT)
         self._client_slow = False
         self._reading_paused = False
-
-    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """The channel is open."""
-        self._channel = chan
-
-    def pty_requested(self, *_terminal: object) -> bool:
-        """No."""
-        return False
-
-    def subsystem_requested(self, subsystem: str) -> bool:
-        """Only one."""
-        return subsystem == DNS_SUBSYSTEM
 
     def data_received(self, data: bytes, _datatype: object) -> None:
         """Queries, or parts of some."""
@@ -55,10 +41,6 @@ class NameSession(asyncssh.SSHServerSession[bytes]):
             self._refuse(error)
         self._pause_or_resume()
 
-    def eof_received(self) -> bool:
-        """The client asks no more: False closes the channel."""
-        return False
-
     def pause_writing(self) -> None:
         """The client does not take its answers."""
         self._client_slow = True
@@ -69,9 +51,9 @@ class NameSession(asyncssh.SSHServerSession[bytes]):
         self._client_slow = False
         self._pause_or_resume()
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, nobody waits for the answers."""
-        self._channel = None
+        super().connection_lost(exc)
         for task in self._in_flight:
             task.cancel()
 
@@ -82,17 +64,11 @@ class NameSession(asyncssh.SSHServerSession[bytes]):
         except RemoteProtocolError as error:
             self._refuse(error)
         else:
-            if self._channel is not None and not self._channel.is_closing():
-                self._channel.write(build_frame(answer))
+            self._send(build_frame(answer))
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         self._pause_or_resume()
-
-    def _refuse(self, error: RemoteProtocolError) -> None:
-        self._log.event("dns subsystem closed", error=error)
-        if self._channel is not None:
-            self._channel.abort()
 
     def _pause_or_resume(self) -> None:
         """Take no more queries while there are enough, or answers lie about."""

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ktnet.shadow.arguments import parse_address, parse_port, parse_seconds
+from ktnet.shadow.arguments import parse_address, parse_origin, parse_port, parse_seconds
 from ktnet.shadow.router.listener import Expected, parse_app_protocol
 from ktnet.wire.shadow import HEALTH_PORT, SSH_PORT
 
@@ -85,7 +85,4 @@ def parse_router_arguments(argv: Sequence[str]) -> RouterArguments:
 def _parse_route(text: str) -> RoutedPort:
     number, _, rest = text.partition("=")
     origin, _, protocol = rest.partition("=")
-    host, _, port = origin.rpartition(":")
-    if not host:
-        raise argparse.ArgumentTypeError("where its requests go is missing")
-    return RoutedPort(parse_port(number), (host, parse_port(port)), parse_app_protocol(protocol))
+    return RoutedPort(parse_port(number), parse_origin(origin), parse_app_protocol(protocol))

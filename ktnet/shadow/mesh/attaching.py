@@ -17,6 +17,7 @@ from ktnet.shadow.laptop import LaptopPort
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.mesh.members import Members, Membership, Refused
 from ktnet.shadow.server import Shadow, ShadowServer
+from ktnet.shadow.subsystem import SubsystemSession
 from ktnet.stream.relay import RelayReceiver
 from ktnet.stream.target import EchoReceiver, TargetFailed
 from ktnet.wire.flow import OpenFailure
@@ -103,28 +104,15 @@ class _Claim(asyncssh.SSHListener):
         """It is at once."""
 
 
-class MarkSession(asyncssh.SSHServerSession[bytes]):
-    """A session channel that takes a registration and beats: no shell, no exec, no pty."""
+class MarkSession(SubsystemSession):
+    """Takes a registration and beats; that it is gone is the connection's matter."""
 
     def __init__(self, server: RouterServer, group: asyncio.TaskGroup, log: EventLog) -> None:
+        super().__init__(SUBSYSTEM, log)
         self._server = server
         self._group = group
-        self._log = log
         self._lines = LineReader()
         self._is_registered = False
-        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
-
-    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """The channel is open."""
-        self._channel = chan
-
-    def pty_requested(self, *_terminal: object) -> bool:
-        """No."""
-        return False
-
-    def subsystem_requested(self, subsystem: str) -> bool:
-        """Only one."""
-        return subsystem == SUBSYSTEM
 
     def data_received(self, data: bytes, _datatype: Any) -> None:
         """Lines, or parts of some."""
@@ -132,17 +120,7 @@ class MarkSession(asyncssh.SSHServerSession[bytes]):
             for line in self._lines.feed(data):
                 self._take(line)
         except RemoteProtocolError as error:
-            self._log.event("mark subsystem closed", error=error)
-            if self._channel is not None:
-                self._channel.abort()
-
-    def eof_received(self) -> bool:
-        """False closes the channel."""
-        return False
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        """The channel is gone; what that means is the connection's matter."""
-        self._channel = None
+            self._refuse(error)
 
     def _take(self, line: bytes) -> None:
         if not self._is_registered:
@@ -166,5 +144,4 @@ class MarkSession(asyncssh.SSHServerSession[bytes]):
         self._say(LEFT)
 
     def _say(self, line: bytes) -> None:
-        if self._channel is not None and not self._channel.is_closing():
-            self._channel.write(line + b"\n")
+        self._send(line + b"\n")

@@ -259,7 +259,7 @@ def test_the_shadow_closes_the_channel_of_who_sends_garbage(frame):
             client, writer, reader = await raw_channel(ends)
             writer.write(frame)
             assert await reader.read() == b""
-            assert any("dns subsystem closed" in line for line in ends.log_lines)
+            assert any("subsystem closed" in line for line in ends.log_lines)
             assert addresses(await link.ask(question())) == ["10.96.0.7"]
             client.close()
             await client.wait_closed()
