@@ -122,10 +122,18 @@ def cable(name: str, deed: str, laptop: int) -> None:
 @fault.command()
 @_name
 @_laptop
-@click.option("--share", type=float, required=True, help="Of 1, in each direction; 0: none.")
-def packets(name: str, share: float, laptop: int) -> None:
-    """Lose packets between a laptop and everybody else, at random."""
-    _happen(name, "packets", share=share, laptop=laptop)
+@click.option("--delay-ms", type=float, help="Added to a round trip: half of it each way.")
+@click.option("--rate-mbit", type=float, help="Megabits a second, in each direction.")
+@click.option("--queue-kib", type=float, help="What may wait for its turn; a round trip's worth.")
+@click.option("--share", type=float, help="Of 1: how many are lost, in each direction.")
+@click.option("--seed", type=int, help="For other losses than last time.")
+def packets(name: str, **conditions: float | None) -> None:
+    """Delay, slow down and lose packets between a laptop and everybody else.
+
+    What isn't said isn't done: without any option packets pass as they always did. Shows as JSON
+    what has happened to packets so far.
+    """
+    click.echo(json.dumps(_happen(name, "packets", **conditions)))
 
 
 @fault.command()

@@ -8,7 +8,8 @@ cluster holds, `cluster` puts that in and runs the controllers, `kubeconfig` is 
 wired, in the order in which an object meets it: `api` (store, REST, watch, port-forward),
 `controllers` (from Deployments and Jobs to pods, from pods to endpoints), `node` (network,
 kubelet, pods, laptops), `propagation` (how soon the node hears of a change), `proxy` (Services as
-nftables rules) and `dns` (the cluster's, and the office's resolver). `workloads` runs in the pods.
+nftables rules) and `dns` (the cluster's, and the office's resolver). `faults` is what can be made
+to go wrong, `shaping` worse links than this machine has. `workloads` runs in the pods.
 
 Users of a lab: `harness` drives one by the command line; `demo`, `census`, `visit` and `traffic`
 look at it and through it.

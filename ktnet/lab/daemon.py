@@ -50,6 +50,7 @@ from ktnet.lab.node.spawner import open_spawner
 from ktnet.lab.node.syscalls import CLONE_NEWNET, CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from ktnet.lab.proxy import Proxy, add_service_network
 from ktnet.lab.residents import end_residents, read_cookie_of
+from ktnet.lab.shaping.shapers import open_shapers
 from ktnet.lab.state import LabDirectory, LabState, LaptopState, identify
 from ktnet.lab.topology import (
     API_NAMES,
@@ -173,11 +174,12 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
             addresses = {number: str(each.address) for number, each in enumerate(machines, 1)}
             faults = ApiFaults(server, addresses)
+            shapers = await inner.enter_async_context(open_shapers())
             handlers["fault"] = build_fault_handler(
                 faults,
                 ClusterFaults(store),
                 DnsFaults(dns),
-                LaptopFaults(dict(enumerate(machines, 1)), tokens),
+                LaptopFaults(dict(enumerate(machines, 1)), tokens, shapers),
             )
             await inner.enter_async_context(open_control(directory.socket, handlers))
             running = [

@@ -21,6 +21,7 @@ from ktnet.lab.node.launch import Entry, Identity, Launch
 from ktnet.lab.node.namespaces import inside, write_sysctl
 from ktnet.lab.node.network import (
     LAPTOP_SYSCTLS,
+    PINNED,
     add_laptop_link,
     explained,
     open_shared_links,
@@ -52,7 +53,9 @@ class Laptop:
     async def add_route(self, pod: IPv4Address) -> None:
         """The way to one pod, by the node; raises HostNetworkError."""
         with explained(f"give {self.name} a route to {pod}"):
-            await self.links.route("replace", dst=f"{pod}/32", gateway=str(NODE_LAN_ADDRESS))
+            await self.links.route(
+                "replace", dst=f"{pod}/32", gateway=str(NODE_LAN_ADDRESS), metrics=PINNED
+            )
 
     async def remove_route(self, pod: IPv4Address) -> None:
         """Takes it away, where the laptop hasn't done so itself."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv4Network
@@ -130,7 +131,7 @@ async def add_pod_link(links: AsyncIPRoute, namespace: int, address: IPv4Address
         await _add_pair(links, name, POD_BRIDGE, namespace)
         async with open_links(namespace) as inner:
             await _set_up_loopback(inner)
-            index = await _set_up(inner, "eth0")
+            index = await set_up(inner, "eth0")
             await inner.addr("add", index=index, address=str(address), prefixlen=32)
             gateway = str(NODE_POD_ADDRESS)
             await inner.route(
@@ -150,7 +151,7 @@ async def add_laptop_link(links: AsyncIPRoute, namespace: int, address: IPv4Addr
         await _add_pair(links, name, LAN_BRIDGE, namespace)
         async with open_links(namespace) as inner:
             await _set_up_loopback(inner)
-            await _add_neighbours(inner, await _set_up(inner, "eth0"), address, LAN)
+            await _add_neighbours(inner, await set_up(inner, "eth0"), address, LAN)
     return name
 
 
@@ -210,14 +211,14 @@ async def run_nft(text: str) -> None:
 
 async def _build_bridges(links: AsyncIPRoute) -> None:
     await _set_up_loopback(links)
-    index = await _add_bridge(links, LAN_BRIDGE)
+    index = await add_bridge(links, LAN_BRIDGE)
     await _add_neighbours(links, index, NODE_LAN_ADDRESS, LAN)
     await links.addr("add", index=index, address=str(OFFICE_DNS_ADDRESS), prefixlen=32)
-    index = await _add_bridge(links, POD_BRIDGE)
+    index = await add_bridge(links, POD_BRIDGE)
     await _add_neighbours(links, index, NODE_POD_ADDRESS, NODE_POD_RANGE)
 
 
-async def _set_up(links: AsyncIPRoute, name: str) -> int:
+async def set_up(links: AsyncIPRoute, name: str) -> int:
     """Sets a link up; its index."""
     (index,) = await links.link_lookup(ifname=name)
     await links.link("set", index=index, state="up")
@@ -225,7 +226,7 @@ async def _set_up(links: AsyncIPRoute, name: str) -> int:
 
 
 async def _set_up_loopback(links: AsyncIPRoute) -> None:
-    index = await _set_up(links, "lo")
+    index = await set_up(links, "lo")
     await links.route(
         "replace",
         dst="127.0.0.1/32",
@@ -239,9 +240,19 @@ async def _set_up_loopback(links: AsyncIPRoute) -> None:
     )
 
 
-async def _add_bridge(links: AsyncIPRoute, name: str) -> int:
-    await links.link("add", ifname=name, kind="bridge")
-    return await _set_up(links, name)
+async def add_bridge(links: AsyncIPRoute, name: str) -> int:
+    """A bridge with a hardware address of its own, up; its index.
+
+    One that is given none has its lowest port's, so that it would change with its ports, and
+    neighbours remember the old one.
+    """
+    await links.link("add", ifname=name, kind="bridge", address=_draw_hardware_address())
+    return await set_up(links, name)
+
+
+def _draw_hardware_address() -> str:
+    """Locally administered, of one station (IEEE 802: the two lowest bits of the first byte)."""
+    return ":".join(f"{byte:02x}" for byte in (0x02, *secrets.token_bytes(5)))
 
 
 async def _add_neighbours(
