@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from connect_client import HOST_STATE, OBJECTS, differences
+from ordinary_user import let_everybody_enter
 
 from ktnet.cluster.rights import build_roles, list_required
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -212,9 +213,7 @@ def test_an_ordinary_user_without_sudo(lab: Lab, tmp_path: Path) -> None:
     config = tmp_path / "kubeconfig"
     shutil.copy(lab.directory / "kubeconfig", config)
     os.chown(config, 65534, 65534)
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
-            directory.chmod(0o755)
+    let_everybody_enter(tmp_path)
     setpriv = shutil.which("setpriv")
     assert setpriv
     before = (

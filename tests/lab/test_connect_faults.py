@@ -28,6 +28,7 @@ from connect_client import (
     read_session,
     wait_until,
 )
+from ordinary_user import let_everybody_enter
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 from ktnet.wire.dnsmessage import parse_id
@@ -132,8 +133,7 @@ def test_a_right_that_is_missing(
     before = lab.census()
     readable = tmp_path / "kubeconfig"
     readable.write_bytes((lab.directory / "kubeconfig").read_bytes())
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+    let_everybody_enter(tmp_path)
     command = f"exec {around} " + '"$@"'
     exit_code, said = fails(lab, "sh", "-c", command, "-", *CONNECT, "--kubeconfig", str(readable))
     assert exit_code == code

