@@ -1,5 +1,6 @@
 """Whole ways into a lab cluster, side by side: `ktnet connect` and `forward`, by both dialling
-ways, `ssh -L`, sshuttle, and the raw veth path.
+ways, `ssh -L`, sshuttle, the raw veth path, and the port-forward by itself (`websocket`): the API
+server of the lab is Python, so what goes through it is compared with that.
 
     sudo .venv/bin/python bench/cluster.py [--rounds 3] [--seconds 1] [--only ...] [--paths ...]
 
@@ -38,11 +39,15 @@ LAPTOPS = {
     "fwd_pf": 6,
     "sshuttle": 7,
     "target": 8,
+    "websocket": 9,
 }
 SERVER = "192.168.64.10"
 TARGET = "192.168.64.17"
 BEHIND = "10.77.0.1"
 """An address of the target's that only the server has a route to: sshuttle's to bring there."""
+
+OTHER_REFERENCES = {"sshuttle": ("throughput",), "websocket": ("throughput", "cpu_client")}
+"""Ways beside ssh that all others are compared with, and in what."""
 
 FIND_SERVICE = """
 import os, pathlib
@@ -51,6 +56,15 @@ get = open_api(pathlib.Path(os.environ["KUBECONFIG"]))
 print(get("/api/v1/namespaces/demo/services/streams")["spec"]["clusterIP"])
 """
 """An address, as the peers get one: a name would be asked for with every connection."""
+
+
+FIND_POD = """
+import os, pathlib
+from ktnet.lab.census import open_api
+get = open_api(pathlib.Path(os.environ["KUBECONFIG"]))
+pods = get("/api/v1/namespaces/demo/pods?labelSelector=app%3Dstreams")["items"]
+print(pods[0]["metadata"]["name"])
+"""
 
 
 def main() -> None:
@@ -88,10 +102,11 @@ def run(rounds: int, seconds: float, names: list[str], wanted: Collection[str] =
             rss_mib[name] = sum(map(read_rss_mib, ways[-1].pids.get("client", [])))
         rounds_ = run_rounds(ways, names, rounds, seconds)
     result = summarise(rounds_, "ssh")
-    if any(way.name == "sshuttle" for way in ways):
-        for name, ratio in summarise(rounds_, "sshuttle")["ratios"].items():
-            if name.startswith("throughput"):
-                result["ratios"][name] = ratio
+    for way in ways:
+        if way.name in OTHER_REFERENCES:
+            for name, ratio in summarise(rounds_, way.name)["ratios"].items():
+                if name.startswith(OTHER_REFERENCES[way.name]):
+                    result["ratios"][name] = ratio
     return result | {"ready_s": ready_s, "rss_mib": rss_mib}
 
 
@@ -115,6 +130,7 @@ def build_openers(
         "fwd": open_forward(lab, "fwd", "direct"),
         "fwd_pf": open_forward(lab, "fwd_pf", "port-forward"),
         "sshuttle": open_sshuttle(lab, directory),
+        "websocket": open_websocket(lab),
     }
 
 
@@ -175,6 +191,15 @@ def open_forward(lab: Lab, name: str, via: str) -> Iterator[Way]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextlib.contextmanager
+def open_websocket(lab: Lab) -> Iterator[Way]:
+    """What the port-forward alone lets through: no SSH, no shadow."""
+    pod = lab.run(sys.executable, "-c", FIND_POD).strip()
+    load = Path(__file__).parent / "websocket.py"
+    only = ("up_1", "up_8", "down_1", "down_8")
+    yield Way("websocket", pod, 0, {}, prefix_of(lab, "websocket"), load, only)
 
 
 @contextlib.contextmanager

@@ -28,13 +28,17 @@ class Way:
     """Processes that carry the bytes, by the end that they are at."""
     prefix: tuple[str, ...] = ()
     """Of a command line: runs it where the way begins."""
+    load: Path = LOAD
+    """The program that makes the load."""
+    only: tuple[str, ...] = ()
+    """The measures that it knows; otherwise all."""
 
 
 Figures = dict[str, float]
 
 
 def start_load(path: Way, measure: str, service: int, *options: object) -> subprocess.Popen:
-    command = [sys.executable, str(LOAD), measure, path.host, str(service + path.port_shift)]
+    command = [sys.executable, str(path.load), measure, path.host, str(service + path.port_shift)]
     return subprocess.Popen(
         [*path.prefix, *command, *map(str, options)], stdout=subprocess.PIPE, text=True
     )
@@ -56,6 +60,8 @@ def measure_throughput(way: str, streams: int, path: Way, seconds: float) -> Fig
         f"cpu_{end}_s_gib": (cpu_s(pids) - before[end]) * GIB / found["bytes"]
         for end, pids in path.pids.items()
     }
+    if "cpu_s" in found:  # Whoever makes the load carries it too.
+        cpu["cpu_client_s_gib"] = found["cpu_s"] * GIB / found["bytes"]
     return {"mb_s": found["mb_s"], "least_share": found["least_share"], **cpu}
 
 

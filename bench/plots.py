@@ -28,7 +28,7 @@ def draw(result: dict, directory: Path) -> None:
             axes = pyplot.figure(figsize=(9, 4)).gca()
             width = 0.8 / len(paths)
             for number, path in enumerate(paths):
-                values = [result[part][m][path].get(figure, 0) for m in measures]
+                values = [result[part][m].get(path, {}).get(figure, 0) for m in measures]
                 places = [n + number * width for n in range(len(measures))]
                 axes.bar(places, values, width, label=path)
             axes.set_xticks([n + 0.4 for n in range(len(measures))], measures)

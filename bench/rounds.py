@@ -26,6 +26,8 @@ def run_rounds(paths: list[Way], measures: list[str], count: int, seconds: float
             rounds[-1][measure] = {}
             # Turned round each time, so that nobody always comes first.
             for path in paths if number % 2 else reversed(paths):
+                if path.only and measure not in path.only:
+                    continue
                 print(f"\r{number + 1}/{count} {measure} {path.name}   ", end="", file=sys.stderr)
                 rounds[-1][measure][path.name] = MEASURES[measure](path, seconds)
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr)

@@ -23,9 +23,9 @@ from ktnet.cluster.server.transport import (
     SOCKS_FAILURES,
     RefusedUpgrade,
     Transport,
-    WebSocket,
     open_transport,
 )
+from ktnet.cluster.server.upgrade import Upgraded
 from ktnet.errors import ClusterUnreachable, Forbidden, NotFound
 from ktnet.wire.apipaths import Query, build_path, build_selectors, build_target
 
@@ -248,8 +248,8 @@ class Api:
         *,
         namespace: str,
         protocol: str,
-    ) -> WebSocket:
-        """A WebSocket to a subresource; pings and the closing are left to the caller."""
+    ) -> Upgraded:
+        """A WebSocket to a subresource, whose frames are the caller's to write and read."""
         path = build_path(plural, namespace, name, subresource)
         url = self.target.server + build_target(path, query)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
@@ -19,17 +19,14 @@ from multidict import CIMultiDict
 from ktnet.cluster.kubeconfig.access import Access
 from ktnet.cluster.kubeconfig.credentials import Headers
 from ktnet.cluster.kubeconfig.proxies import SOCKS
+from ktnet.cluster.server.upgrade import Upgraded, build_request_headers, check_answer, new_key
 from ktnet.wire.release import VERSION
 
 SOCKS_FAILURES = (ProxyConnectionError, ProxyError, ProxyTimeoutError)
 """What aiohttp doesn't know of."""
 
-_MESSAGE_LIMIT = 1 << 20
-"""Bytes of one WebSocket message to us: real servers send 32,769 at most."""
 _REQUESTS_AT_ONCE = 100
 _USER_AGENT = f"ktnet/{VERSION}"
-
-WebSocket = aiohttp.ClientWebSocketResponse[Literal[True]]
 
 
 class RefusedUpgrade(Exception):
@@ -81,15 +78,16 @@ class Transport:
             response = await self._request(who, method, url, body, content_type, limits)
         return response
 
-    async def dial_websocket(self, url: str, protocol: str) -> WebSocket:
-        """A WebSocket; pings and the closing are left to the caller. Raises RefusedUpgrade."""
+    async def dial_websocket(self, url: str, subprotocol: str) -> Upgraded:
+        """A connection that the server takes for a WebSocket. Raises RefusedUpgrade."""
         who = await self._access.credentials.build_headers()
         try:
-            return await self._dial(who, url, protocol)
+            return await self._dial(who, url, subprotocol)
         except RefusedUpgrade as refusal:
             if refusal.code != 401 or not await self._access.credentials.renew(who):
                 raise
-        return await self._dial(await self._access.credentials.build_headers(), url, protocol)
+        who = await self._access.credentials.build_headers()
+        return await self._dial(who, url, subprotocol)
 
     async def renew(self) -> None:
         """Have the next requests make connections of their own: those that there are may be dead.
@@ -126,16 +124,24 @@ class Transport:
         response: aiohttp.ClientResponse = answer.response
         return response
 
-    async def _dial(self, who: Headers, url: str, protocol: str) -> WebSocket:
+    async def _dial(self, who: Headers, url: str, subprotocol: str) -> Upgraded:
         _, streams = await self._connect()
-        return await streams.ws_connect(
+        key = new_key()
+        headers = _build_headers(who, *build_request_headers(key, subprotocol).items())
+        # No time limit: a timer of aiohttp's goes on for as long as the connection is its own.
+        response = await streams.get(
             url,
-            protocols=(protocol,),
-            headers=_build_headers(who),
-            autoping=False,
-            max_msg_size=_MESSAGE_LIMIT,
+            headers=headers,
             proxy=self._proxy,
+            timeout=aiohttp.ClientTimeout(),
+            allow_redirects=False,
+            read_until_eof=False,
         )
+        try:
+            return check_answer(response, key, subprotocol)
+        except BaseException:
+            response.close()
+            raise
 
     async def _connect(self) -> tuple[Any, aiohttp.ClientSession]:
         """The connections to use: others than before where another certificate is to be shown.
