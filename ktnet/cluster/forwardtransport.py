@@ -35,12 +35,13 @@ log = logging.getLogger(__name__)
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
-_MESSAGE_SIZE = 256 << 10
-"""Most bytes of one message to the server. It takes 8 MiB, but holds a message whole before it
-passes any of it on; masking and encrypting work best on what fits into a processor's cache."""
+_MESSAGE_SIZE = (448 << 10) - 1
+"""Most bytes of one message to the server: what the data path of SSH sends at once fits into it.
+The server takes 8 MiB, but holds a message whole before it passes any of it on."""
 
-_JOINED_BYTES = 4096
-"""Up to here a frame's header and payload are put together, for one TLS record instead of two."""
+_BUFFER_STEP = 64 << 10
+"""Messages from this size on are masked in buffers that are kept, one for each step of the size:
+in new memory each time, they cost half as much again as TLS does."""
 
 _READ_BYTES = 64 << 10
 """To read into, where the protocol has no buffer of its own."""
@@ -78,6 +79,7 @@ class ForwardTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self.opened: asyncio.Future[asyncio.BaseProtocol] = self._loop.create_future()
         """The protocol, once it is connected."""
         self._lower: asyncio.Transport | None = None
+        self._buffers: dict[int, bytearray] = {}
         self._pending: deque[memoryview] = deque()
         self._pending_size = 0
         self._high, self._low = _HIGH_WATER, _LOW_WATER
@@ -162,13 +164,29 @@ class ForwardTransport(asyncio.BufferedProtocol, asyncio.Transport):
         if self._lower is None or self._lower.is_closing():
             return
         key = os.urandom(MASK_BYTES)
-        payload = bytearray().join(parts)
-        websocket_mask(key, payload)
-        header = build_client_header(opcode, len(payload), key)
-        if len(payload) < _JOINED_BYTES:
+        size = sum(map(len, parts))
+        header = build_client_header(opcode, size, key)
+        if size < _BUFFER_STEP:
+            payload = bytearray().join(parts)
+            websocket_mask(key, payload)
             self._lower.write(header + payload)
-        else:
-            self._lower.writelines((header, payload))
+            return
+        buffer = self._keep_buffer(size)
+        at = 0
+        with memoryview(buffer) as view:
+            for part in parts:
+                view[at : at + len(part)] = part
+                at += len(part)
+        websocket_mask(key, buffer)
+        self._lower.writelines((header, memoryview(buffer)[:size]))
+
+    def _keep_buffer(self, size: int) -> bytearray:
+        """For a frame of data, the last of which the connection is through with: while it has any
+        byte of that left, it is `_blocked`."""
+        step = size // _BUFFER_STEP
+        if (buffer := self._buffers.get(step)) is None:
+            buffer = self._buffers[step] = bytearray((step + 1) * _BUFFER_STEP)
+        return buffer
 
     def pause_writing(self) -> None:
         """The connection takes no more."""
@@ -288,8 +306,8 @@ class ForwardTransport(asyncio.BufferedProtocol, asyncio.Transport):
         """The connection is ours."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  (narrows the type)
         self._lower = transport
-        # What the kernel doesn't take at once stays here, where it can still be counted.
-        transport.set_write_buffer_limits(high=1)
+        # Any byte that is left there blocks. (By TLS's rule that is from `high` on, else above it.)
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: with a goodbye it is our wish, or the server's."""

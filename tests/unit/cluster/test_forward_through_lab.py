@@ -4,14 +4,20 @@ import asyncio
 import contextlib
 import hashlib
 import random
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
+from api_peer import open_http_proxy, open_socks_proxy
 from lab_cluster import open_cluster
 
 from ktnet.cluster.direct import open_direct
+from ktnet.cluster.portforward import open_forward
+from ktnet.cluster.server.api import open_api
 from ktnet.cluster.shadow.manifests import ShadowSpec
 from ktnet.cluster.shadow.session import open_shadow_session
 from ktnet.errors import Forbidden, TunnelError
+from ktnet.lab.api.tls import build_certificates
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT
 
@@ -66,6 +72,34 @@ def test_echo():
             assert await reader.readexactly(size) == BLOCK[:size]
         writer.close()
         await writer.wait_closed()
+
+    run(echo, scenario)
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "socks5"])
+def test_echo_through_a_proxy(kind):
+    async def scenario(cluster, session):
+        target = cluster.api.target
+        port = urlsplit(target.server).port
+        if kind == "socks5":
+            opening = open_socks_proxy(port)
+        else:
+            certificates = build_certificates(["127.0.0.1"])
+            target.access.trust.load_verify_locations(cadata=certificates.ca_pem)
+            context = certificates.build_server_context() if kind == "https" else None
+            opening = open_http_proxy(port, context=context)
+        async with opening as (proxy_port, seen):
+            access = replace(target.access, proxy=f"{kind}://127.0.0.1:{proxy_port}")
+            async with open_api(replace(target, access=access)) as api, open_tasks() as tasks:
+                reader = asyncio.StreamReader()
+                protocol = asyncio.StreamReaderProtocol(reader)
+                transport, _ = await open_forward(
+                    api, "demo", session.pod.name, SSH_PORT, lambda: protocol, tasks
+                )
+                transport.write(BLOCK)
+                assert await reader.readexactly(len(BLOCK)) == BLOCK
+                transport.close()
+            assert seen
 
     run(echo, scenario)
 

@@ -30,14 +30,28 @@ def without(name):
     return [line for line in RIGHT if not line.startswith(name)]
 
 
+class Heard:
+    """What a server has got."""
+
+    def __init__(self):
+        self.requests = []
+        self.data = bytearray()
+        self.more = asyncio.Event()
+
+    async def until(self, size):
+        while len(self.data) < size:
+            self.more.clear()
+            await self.more.wait()
+
+
 @contextlib.asynccontextmanager
 async def open_server(headers, behind, *, stay=True):
     """An Api whose server answers 101 with `headers`, and in the same packet what is behind."""
-    seen = []
+    seen = Heard()
 
     async def serve(reader, writer):
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
-        seen.append(request)
+        seen.requests.append(request)
         key = re.search(r"(?im)^sec-websocket-key: (\S+)\r$", request)[1]
         guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1((key + guid).encode()).digest()).decode()
@@ -45,7 +59,8 @@ async def open_server(headers, behind, *, stay=True):
         writer.write("\r\n".join(lines).format(accept=accept).encode() + behind)
         if stay:
             while data := await reader.read(4096):
-                seen.append(data)
+                seen.data += data
+                seen.more.set()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -75,7 +90,7 @@ def test_frames_right_behind_the_answer_are_not_lost():
             recorder = await dial(api, tasks)
             assert await recorder.lost is None
             assert recorder.data == b"hello"
-        head = seen[0].lower()
+        head = seen.requests[0].lower()
         assert head.startswith("get /api/v1/namespaces/ns/pods/pod/portforward?ports=7022 http/1.1")
         assert "sec-websocket-version: 13\r\n" in head
 
@@ -117,7 +132,8 @@ def test_an_answer_that_is_none(headers):
         async with open_server(headers, ANNOUNCED) as (api, seen), open_tasks() as tasks:
             with pytest.raises(ClusterUnreachable):
                 await dial(api, tasks)
-            assert len(seen) == 1
+            assert len(seen.requests) == 1
+            assert seen.data == b""
 
     run(scenario)
 
@@ -156,9 +172,9 @@ def test_what_is_sent_is_masked_each_frame_with_another_key():
                 for data in sent:
                     recorder.transport.write(data)
                 recorder.transport.close()
-                while len(b"".join(seen[1:])) < sum(map(len, sent)) + 40:
-                    await asyncio.sleep(0.01)
-            messages, keys = unmask(b"".join(seen[1:]))
+                headers = 6 + 8 + 8 + 14 + 6
+                await seen.until(headers + sum(len(data) + 1 for data in sent) + 2)
+            messages, keys = unmask(bytes(seen.data))
         assert messages == [*(b"\x00" + data for data in sent), b"\x03\xe8"]
         assert len(set(keys)) == len(keys)
 
