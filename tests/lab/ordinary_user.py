@@ -6,6 +6,9 @@ As on most desktops /dev/net/tun is mode 0666 then: by a device of our own in a 
 import os
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from own_mounts import become, enter_own_mounts
@@ -13,11 +16,14 @@ from own_mounts import become, enter_own_mounts
 NOBODY = 65534
 
 
-def let_everybody_enter(directory: Path) -> None:
-    """One that pytest has made below /tmp, for nobody but us."""
-    for each in (directory, *directory.parents):
-        if each.is_relative_to("/tmp") and each != Path("/tmp"):
-            each.chmod(0o755)
+@contextmanager
+def public_directory() -> Iterator[Path]:
+    """One that everybody may enter. Pytest's own lie in one that is closed to others again
+    whenever somebody starts another pytest on this machine."""
+    with tempfile.TemporaryDirectory(prefix=f"ktnet-public-{os.getpid()}-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 def main(command: list[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from connect_client import HOST_STATE, OBJECTS, differences
-from ordinary_user import let_everybody_enter
+from ordinary_user import public_directory
 
 from ktnet.cluster.rights import build_roles, list_required
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -209,24 +209,16 @@ def test_no_tun_device(lab: Lab) -> None:
     assert (code, failing(checks)) == (3, ["tun"])
 
 
-def test_an_ordinary_user_without_sudo(lab: Lab, tmp_path: Path) -> None:
-    config = tmp_path / "kubeconfig"
-    shutil.copy(lab.directory / "kubeconfig", config)
-    os.chown(config, 65534, 65534)
-    let_everybody_enter(tmp_path)
+def test_an_ordinary_user_without_sudo(lab: Lab) -> None:
     setpriv = shutil.which("setpriv")
     assert setpriv
-    before = (
-        setpriv,
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        "env",
-        "PATH=/none",
-    )
-    code, checks = check(lab, "--kubeconfig", str(config), before=before)
+    user = ("--reuid", "65534", "--regid", "65534", "--clear-groups")
+    with public_directory() as directory:
+        config = directory / "kubeconfig"
+        shutil.copy(lab.directory / "kubeconfig", config)
+        os.chown(config, 65534, 65534)
+        before = (setpriv, *user, "env", "PATH=/none")
+        code, checks = check(lab, "--kubeconfig", str(config), before=before)
     assert (code, failing(checks)) == (3, ["rights-here"])
 
 

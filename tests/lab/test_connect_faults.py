@@ -28,7 +28,7 @@ from connect_client import (
     read_session,
     wait_until,
 )
-from ordinary_user import let_everybody_enter
+from ordinary_user import public_directory
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 from ktnet.wire.dnsmessage import parse_id
@@ -127,15 +127,13 @@ def test_an_unknown_namespace(lab: Lab) -> None:
     ],
     ids=["not root", "no NET_ADMIN", "no TUN", "read-only resolver"],
 )
-def test_a_right_that_is_missing(
-    lab: Lab, tmp_path: Path, around: str, code: int, says: str
-) -> None:
+def test_a_right_that_is_missing(lab: Lab, around: str, code: int, says: str) -> None:
     before = lab.census()
-    readable = tmp_path / "kubeconfig"
-    readable.write_bytes((lab.directory / "kubeconfig").read_bytes())
-    let_everybody_enter(tmp_path)
-    command = f"exec {around} " + '"$@"'
-    exit_code, said = fails(lab, "sh", "-c", command, "-", *CONNECT, "--kubeconfig", str(readable))
+    with public_directory() as directory:
+        readable = directory / "kubeconfig"
+        readable.write_bytes((lab.directory / "kubeconfig").read_bytes())
+        command = ("sh", "-c", f'exec {around} "$@"', "-", *CONNECT)
+        exit_code, said = fails(lab, *command, "--kubeconfig", str(readable))
     assert exit_code == code
     assert says in said
     assert left_behind(lab, before) == []
