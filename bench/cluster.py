@@ -145,7 +145,7 @@ def start(stack: contextlib.ExitStack, command: list[str]) -> subprocess.Popen:
     return process
 
 
-def wait_for_port(lab: Lab, name: str, host: str, port: int, timeout_s: float = 20.0) -> None:
+def wait_for_port(lab: Lab, name: str, host: str, port: int, timeout_s: float = 60.0) -> None:
     """Until something answers there, as seen from that laptop."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
