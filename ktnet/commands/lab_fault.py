@@ -67,6 +67,7 @@ def dns_forget(name: str) -> None:
 @click.option("--method", help="Only this HTTP method.")
 @click.option("--path", help="Only these paths; * stands for anything.")
 @click.option("--agent", help="Only this User-Agent; * stands for anything.")
+@click.option("--laptop", type=int, help="Only those from this laptop, from 1.")
 @click.option("--times", type=int, help="To so many requests in a row.")
 @click.option("--status", type=int, help="What a refused request is answered by.")
 def on_request(name: str, **arguments: Any) -> None:

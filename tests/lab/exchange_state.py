@@ -13,13 +13,13 @@ from ktnet.wire.record import ANNOTATION
 
 KINDS = (
     *("deployments", "statefulsets", "services", "jobs", "leases"),
-    *("serviceaccounts", "roles", "rolebindings", "configmaps"),
+    *("serviceaccounts", "roles", "rolebindings", "configmaps", "poddisruptionbudgets"),
 )
 
 
-def read_state(lab: Lab) -> dict[str, Any]:
-    """All of them, whole but for what counts changes."""
-    listing = json.loads(kubectl(lab, "get", ",".join(KINDS), "-o", "json"))
+def read_state(lab: Lab, *more: str) -> dict[str, Any]:
+    """All of them, and of `more` kinds, whole but for what counts changes."""
+    listing = json.loads(kubectl(lab, "get", ",".join((*KINDS, *more)), "-o", "json"))
     objects = {f"{obj['kind']} {obj['metadata']['name']}": keep(obj) for obj in listing["items"]}
     return dict(sorted(objects.items()))
 

@@ -194,6 +194,11 @@ def names(answers: list[tuple[float, float, str]]) -> set[str]:
     return {name for _, _, name in answers}
 
 
+def list_failed(answers: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Those that nobody answered."""
+    return [each for each in answers if each[2].startswith("failed")]
+
+
 def enter_pod(pod: str) -> list[str]:
     """What runs the rest of its command line in the pod's network, with this machine's files."""
     name = f"HOSTNAME={pod}".encode()

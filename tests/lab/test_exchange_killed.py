@@ -10,19 +10,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
 import pytest
-from api_client import ask
 from connect_client import wait_until
 from exchange_state import annotation_of, left_behind, read_state
-from inbound_scene import Command, kubectl, open_app, open_command
+from inbound_scene import kubectl, open_app
+from killing import make_old, run_until_killed
 
-from ktnet.cluster.shadow.manifests import build_micro_time
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
 pytestmark = [
@@ -30,7 +27,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl reads the objects"),
 ]
 
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/demo/leases"
 LABEL = ("-l", "app.kubernetes.io/managed-by=ktnet")
 RUN = ("run", "preview", "--expose", "8080:80", "--idle", "3600")
 
@@ -54,27 +50,6 @@ def build_command(mode: str, target: str) -> tuple[str, ...]:
     return ("exchange", name, "--expose", expose, "--mode", mode, "--idle", "3600")
 
 
-def run_until_killed(lab: Lab, command: tuple[str, ...], **fault: Any) -> bool:
-    """Whether it was killed: from its beginning to its end, there may be fewer requests."""
-    lab.fault("on-request", deed="kill", agent="ktnet/*", **fault)
-    try:
-        with open_command(lab, *command) as client:
-            if wait_for_ready(client):
-                client.process.send_signal(signal.SIGINT)
-            code, err = client.wait()
-        (told,) = lab.fault("show")["requests"]
-    finally:
-        lab.fault("clear")
-    assert "Traceback" not in err, err
-    assert (code == -signal.SIGKILL) == bool(told["killed"]), (code, err)
-    return bool(told["killed"])
-
-
-def wait_for_ready(client: Command) -> bool:
-    assert client.process.stdout is not None
-    return any(line.startswith("ready") for line in client.process.stdout)
-
-
 def clear_up(lab: Lab, before: dict[str, Any], aftermath: Aftermath, taken: str) -> None:
     """What is done then; afterwards all has to be as it was."""
     laptop = 2 if aftermath == "elsewhere" else 1
@@ -96,14 +71,6 @@ def clear_up(lab: Lab, before: dict[str, Any], aftermath: Aftermath, taken: str)
     if not clean():
         # Garbage collection, and a Job without a Lease, which may just be starting.
         wait_until(lambda: left_behind(lab, before) == [] or clean(), 60)
-
-
-def make_old(lab: Lab) -> None:
-    """As if its holders had been silent for long."""
-    renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=1000))
-    for lease in ask(lab, "GET", LEASES)["items"]:
-        name = lease["metadata"]["name"]
-        ask(lab, "PATCH", f"{LEASES}/{name}", {"spec": {"renewTime": renewed}})
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,8 @@ class ApiFaults:
     async def disturb_forwards(self, arguments: Arguments) -> dict[str, Any]:
         """{"deed": "cut" ..., "pod": "NAMESPACE/NAME", "laptop": 1}; says how many there were."""
         streams = self._server.streams
-        number = arguments.get("laptop")
-        if number is not None and number not in self._laptops:
-            raise ValueError(f"there is no laptop {number}")
-        found = streams.select(
-            pod=str(arguments.get("pod") or ""),
-            peer=self._laptops[number] if number is not None else "",
-        )
+        pod = str(arguments.get("pod") or "")
+        found = streams.select(pod=pod, peer=self._find_address(arguments))
         await streams.happen(str(arguments.get("deed")), found)
         return {"forwards": len(found)}
 
@@ -75,13 +70,14 @@ class ApiFaults:
         return {}
 
     async def on_request(self, arguments: Arguments) -> dict[str, Any]:
-        """The fields of a RequestFault."""
+        """The fields of a RequestFault; {"laptop": 1} for its client."""
         known = ("deed", "number", "moment", "method", "path", "agent", "times", "status")
         fields = {key: arguments[key] for key in known if arguments.get(key) is not None}
         try:
-            self._server.faults.add(RequestFault(**fields))
+            fault = RequestFault(**fields, client=self._find_address(arguments))
         except TypeError as error:
             raise ValueError(str(error)) from error
+        self._server.faults.add(fault)
         return {}
 
     async def show(self, _: Arguments) -> dict[str, Any]:
@@ -92,6 +88,15 @@ class ApiFaults:
                 {"pod": each.pod, "client": each.peer[0]} for each in self._server.streams.select()
             ],
         }
+
+    def _find_address(self, arguments: Arguments) -> str:
+        """Of the laptop that is meant; "": of any."""
+        number = arguments.get("laptop")
+        if number is None:
+            return ""
+        if number not in self._laptops:
+            raise ValueError(f"there is no laptop {number}")
+        return self._laptops[number]
 
     async def clear(self) -> None:
         """No more faults on requests, no idle timeout, and what was stalled goes on."""

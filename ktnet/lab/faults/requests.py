@@ -41,6 +41,8 @@ class RequestFault:
     method: str = "*"
     path: str = "*"
     agent: str = "*"
+    client: str = ""
+    """Only those from this address."""
     times: int = 1
     status: int = 503
     seen: int = 0
@@ -66,6 +68,8 @@ class RequestFault:
             (arrival.agent, self.agent),
         )
         if not all(fnmatchcase(value, pattern) for value, pattern in pairs):
+            return False
+        if self.client and arrival.peer[0] != self.client:
             return False
         self.seen += 1
         return self.number <= self.seen < self.number + self.times

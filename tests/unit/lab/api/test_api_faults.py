@@ -245,6 +245,13 @@ def test_requests_are_counted_by_pattern():
     assert not count("PUT", "/api/v1/namespaces/demo/pods/p")
 
 
+def test_a_fault_may_be_one_laptops():
+    faults = RequestFaults()
+    faults.add(RequestFault("kill", client="10.0.0.2"))
+    assert faults.count(Arrival("GET", "/api", "ktnet/1", ("10.0.0.1", 1))) is None
+    assert faults.count(Arrival("GET", "/api", "ktnet/1", ("10.0.0.2", 1))) is not None
+
+
 def test_a_socket_is_found_in_the_kernels_table():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
