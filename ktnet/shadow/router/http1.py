@@ -19,7 +19,7 @@ from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.bodies import Body, open_body
 from ktnet.shadow.router.http1_requests import may_repeat, without_h2c
 from ktnet.shadow.router.http1_upstream import Upstream
-from ktnet.shadow.router.routes import LINGER_S, CallLater, Routes
+from ktnet.shadow.router.routes import LINGER_S, SETTLE_S, CallLater, Routes
 from ktnet.stream.joining import Half, join
 from ktnet.wire.flow import Flow, OpenFailure, Opening
 from ktnet.wire.http1 import (
@@ -31,9 +31,6 @@ from ktnet.wire.http1 import (
     find_head_end,
     parse_request_head,
 )
-
-SETTLE_S = 0.05
-"""So soon after its channels a connection's end is known."""
 
 _FAILURES = {
     OpenFailure.REFUSED: "nothing listens there",
@@ -330,7 +327,12 @@ class Http1Connection:
         exchange = self._exchange
         if exchange is None or exchange.upstream is not upstream or exchange.answered:
             return
-        if self._over or not may_repeat(exchange.head):
+        if self._over:
+            return
+        if upstream.is_unsent:
+            upstream.redial(self._routes.choose(exchange.head.fields))
+            return
+        if not may_repeat(exchange.head):
             return
         self.forget_upstream(upstream)
         upstream.drop()

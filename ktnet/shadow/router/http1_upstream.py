@@ -133,6 +133,17 @@ class Upstream:
         """Whether an answer is awaited."""
         return self._head is not None and self._tunnel is None and not self._gone
 
+    @property
+    def is_unsent(self) -> bool:
+        """Whether nothing of the request has left yet."""
+        return self._flow is None and not self._gone
+
+    def redial(self, destination: Destination) -> None:
+        """Have what hasn't left yet go there instead."""
+        if self._opening is not None:
+            self._opening.cancel()
+        self._opening = self._client.open_upstream(self, destination)
+
     def fall_silent(self) -> None:
         """Nobody knows when the destination will say something again, if ever."""
         if self.is_busy and not self._in_body:

@@ -5,6 +5,8 @@ One HTTP/2 connection to each destination, the client's alone, carries its strea
 
 from __future__ import annotations
 
+from functools import partial
+
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -20,7 +22,7 @@ from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.goaway import HIGHEST_STREAM, Goaway, build_goaway
 from ktnet.shadow.router.http2_end import End, Headers
 from ktnet.shadow.router.http2_upstream import Exchange, Upstream
-from ktnet.shadow.router.routes import LINGER_S, CallLater, Routes
+from ktnet.shadow.router.routes import LINGER_S, SETTLE_S, CallLater, Routes
 from ktnet.wire.flow import Flow, OpenFailure
 
 
@@ -133,13 +135,8 @@ class Http2Connection(End):
         headers = list(event.headers)
         exchange = Exchange(event.stream_id, headers)
         exchange.request_ended = event.stream_ended is not None
-        destination = self._routes.choose(headers)
-        upstream = self._upstreams.get(destination)
-        if upstream is None:
-            upstream = self._upstreams[destination] = Upstream(self, destination, self._peer)
-            upstream.open()
-        self._streams[event.stream_id] = (exchange, upstream)
-        upstream.begin(exchange)
+        exchange.has_body = not exchange.request_ended
+        self.carry(exchange)
 
     def _end_request(self, stream: int, trailers: Headers | None) -> None:
         found = self._streams.get(stream)
@@ -161,6 +158,33 @@ class Http2Connection(End):
             self.h2.increment_flow_control_window(cost)
 
     # -- the destinations ----------------------------------------------------------------------
+
+    def choose(self, exchange: Exchange) -> Destination:
+        """Where it would go now."""
+        return self._routes.choose(exchange.headers)
+
+    def carry(self, exchange: Exchange) -> None:
+        """Have it go where it goes now: for the first time, or anew."""
+        destination = self.choose(exchange)
+        upstream = self._upstreams.get(destination)
+        if upstream is None:
+            upstream = self._upstreams[destination] = Upstream(self, destination, self._peer)
+            upstream.open()
+        self._streams[exchange.client_stream] = (exchange, upstream)
+        upstream.begin(exchange)
+
+    def settle(self, exchange: Exchange, upstream: Upstream, reason: str) -> None:
+        """The connection is lost: was it the laptop's process, or has the laptop gone?"""
+        self._call_later(SETTLE_S, partial(self._settle, exchange, upstream, reason))
+
+    def _settle(self, exchange: Exchange, upstream: Upstream, reason: str) -> None:
+        if self._streams.get(exchange.client_stream) != (exchange, upstream):
+            return
+        if self.choose(exchange) is upstream.destination:
+            self.refuse(exchange, reason)
+        else:
+            self.carry(exchange)
+        self.flush_all()
 
     def pass_interim(self, exchange: Exchange, headers: Headers) -> None:
         """A 1xx response."""

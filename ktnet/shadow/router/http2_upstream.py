@@ -20,6 +20,7 @@ from h2.exceptions import H2Error
 
 from ktnet.shadow.destinations import Destination
 from ktnet.shadow.router.goaway import Goaway
+from ktnet.shadow.router.http1_requests import REPEATABLE
 from ktnet.shadow.router.http2_end import End, Headers, Outlet
 from ktnet.wire.flow import Flow, OpenFailure, Opening
 
@@ -37,6 +38,13 @@ class Exchange:
         self.onward: Outlet | None = None
         self.back: Outlet | None = None
         self.answered = False
+        self.has_body = True
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be sent again where it isn't known what became of it."""
+        method = next((value for name, value in self.headers if name == b":method"), b"")
+        return method in REPEATABLE and not self.has_body and not self.answered
 
 
 class ClientSide(Protocol):
@@ -65,6 +73,15 @@ class ClientSide(Protocol):
 
     def flush_all(self) -> None:
         """Send what is ready, to the client and to the destinations."""
+
+    def choose(self, exchange: Exchange) -> Destination:
+        """Where it would go now."""
+
+    def carry(self, exchange: Exchange) -> None:
+        """Have it go where it goes now, anew."""
+
+    def settle(self, exchange: Exchange, upstream: Upstream, reason: str) -> None:
+        """The connection is lost: begin it anew where its laptop has gone, else refuse it."""
 
 
 class Upstream(End):
@@ -114,8 +131,29 @@ class Upstream(End):
         return bool(self._exchanges or self._queued) and not self._gone
 
     def fall_silent(self) -> None:
-        """Nobody knows when the destination will say something again. Its streams go on waiting: it
-        may have begun to answer them, and their time-outs are their clients'."""
+        """Nobody knows when the destination will say something again, if ever.
+
+        What hasn't been sent to it and what may be sent twice goes elsewhere. All else goes on
+        waiting: the destination may have done it, and mostly comes back within seconds.
+        """
+        if not self.is_busy:
+            return
+        if self.flow is None:
+            first = next(iter([*self._exchanges.values(), *self._queued]))
+            if self._opening is not None:
+                self._opening.cancel()
+            self._opening = self._client.choose(first).open(self._peer, self)
+            return
+        elsewhere = [*self._queued]
+        self._queued.clear()
+        for exchange in list(self._exchanges.values()):
+            if exchange.is_repeatable:
+                self.give_up(exchange, ErrorCodes.CANCEL)
+                elsewhere.append(exchange)
+        for exchange in elsewhere:
+            self._client.carry(exchange)
+        self.flush()
+        self._client.flush_all()
 
     def _start_queued(self) -> None:
         while self._queued:
@@ -257,6 +295,8 @@ class Upstream(End):
         for exchange in [*self._exchanges.values(), *self._queued]:
             if exchange.answered:
                 self._client.reset_exchange(exchange, ErrorCodes.INTERNAL_ERROR)
+            elif exchange.is_repeatable:
+                self._client.settle(exchange, self, reason)
             else:
                 self._client.refuse(exchange, reason)
         self._exchanges.clear()

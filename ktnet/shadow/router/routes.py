@@ -15,6 +15,10 @@ LINGER_S = 5.0
 once would send a reset if more came in, and a reset can overtake the last answer."""
 
 
+SETTLE_S = 0.05
+"""So soon after its channels a connection's end is known."""
+
+
 class Routes(Protocol):
     """Who gets what, at this moment."""
 
