@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import h11
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from router_world import World
 
 from ktnet.shadow.router.http1 import Http1Connection
 from ktnet.shadow.router.http2 import Http2Connection
 from ktnet.shadow.router.sniff import HTTP2_PREFACE
-from ktnet.shadow.router.table import Table
 from ktnet.wire.http1 import BadMessage, find_head_end, parse_request_head
 
 PARTS = st.lists(
@@ -56,68 +59,6 @@ CLIENT = st.one_of(PARTS, st.binary(max_size=200))
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class FakeFlow:
-    """What the router sends one way."""
-
-    def __init__(self) -> None:
-        self.sent = bytearray()
-        self.ended = False
-
-    def write(self, data: bytes | memoryview) -> None:
-        assert not self.ended
-        self.sent += data
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def reset(self) -> None:
-        self.ended = True
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    def cancel(self) -> None: ...
-
-
-class FakeDestination:
-    """Opens at once; keeps each connection."""
-
-    def __init__(self) -> None:
-        self.connections: list[tuple[FakeFlow, Any]] = []
-        self._new: list[Any] = []
-
-    def open(self, _peer: tuple[str, int], receiver: Any) -> FakeFlow:
-        flow = FakeFlow()
-        self.connections.append((flow, receiver))
-        self._new.append((receiver, flow))
-        return flow
-
-    def settle(self) -> None:
-        while self._new:
-            receiver, flow = self._new.pop()
-            receiver.opened(flow)
-
-
-class World:
-    def __init__(self, kind: Any) -> None:
-        self.origin, self.laptop, self.client = FakeDestination(), FakeDestination(), FakeFlow()
-        table = Table(self.origin)
-        table.add("version", "alice", self.laptop)
-        self.router = kind(self.client, table, ("10.0.0.1", 1), lambda *_: None)
-
-    def feed(self, data: bytes, step: int) -> None:
-        for start in range(0, len(data), step):
-            self.router.data_received(data[start : start + step])
-            self.origin.settle()
-            self.laptop.settle()
-
-    def answer(self, data: bytes) -> None:
-        for destination in (self.origin, self.laptop):
-            for flow, receiver in list(destination.connections):
-                if not flow.ended:
-                    receiver.data_received(data)
-            destination.settle()
-
-
 def read_requests(sent: bytes) -> list[h11.Request]:
     """Those that h11 finds, which reads more leniently than the router."""
     server = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
@@ -147,25 +88,29 @@ def is_marked(request: h11.Request) -> bool:
     )
 
 
-@given(CLIENT, st.sampled_from([1, 7, 1000]), st.lists(CLIENT, max_size=2))
-@example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2, 1000, [])
+@given(CLIENT, st.sampled_from([1, 7, 1000]), st.lists(CLIENT, max_size=2), st.booleans())
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2, 1000, [], False)
 @example(
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 43\r\n\r\n"
     b"GET / HTTP/1.1\r\nHost: a\r\nversion: alice\r\n\r\n",
     1000,
     [],
+    True,
 )
 @settings(max_examples=400, deadline=None)
 def test_http1_requests_reach_only_where_they_belong(
-    data: bytes, step: int, later: list[bytes]
+    data: bytes, step: int, later: list[bytes], falls_silent: bool
 ) -> None:
     world = World(Http1Connection)
     world.feed(data, step)
+    if falls_silent:
+        world.fall_silent()
     for more in later:
         world.answer(ANSWER)
         world.feed(more, step)
     for flow, _ in world.origin.connections:
-        assert not any(is_marked(request) for request in read_requests(bytes(flow.sent)))
+        requests = read_requests(bytes(flow.sent))
+        assert falls_silent or not any(is_marked(request) for request in requests)
     for flow, _ in world.laptop.connections:
         assert all(is_marked(request) for request in read_requests(bytes(flow.sent)))
 
@@ -221,3 +166,53 @@ def test_http2_frames_of_any_kind(sent: bytes, answered: bytes, step: int) -> No
     world.answer(settings_frame + answered)
     world.router.resume_writing()
     world.router.closed(reset=True)
+
+
+STEP = st.one_of(
+    st.tuples(st.just("ask"), st.booleans(), st.booleans()),
+    st.tuples(st.just("send"), FRAME),
+    st.tuples(st.just("answer"), FRAME),
+    st.tuples(st.just("fall silent")),
+)
+
+
+@given(st.lists(STEP, max_size=8), st.sampled_from([1, 13, 1000]))
+@example([("ask", True, False), ("fall silent",), ("ask", True, False), ("ask", False, True)], 1000)
+@settings(max_examples=150, deadline=None)
+def test_http2_requests_reach_only_where_they_belong(steps: list[Any], step: int) -> None:
+    world = World(Http2Connection)
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    settings_frame = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    for kind, *what in steps:
+        if kind == "ask":
+            marked, has_body = what
+            stream = client.get_next_available_stream_id()
+            fields = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")]
+            mark = [("version", "alice")] if marked else []
+            client.send_headers(stream, [*fields, *mark], end_stream=not has_body)
+            world.feed(client.data_to_send(), step)
+        elif kind == "send":
+            world.feed(what[0], step)
+        elif kind == "answer":
+            world.answer(settings_frame + what[0])
+        else:
+            world.fall_silent()
+    is_silent = ("fall silent",) in steps
+    for flow, _ in world.origin.connections:
+        assert is_silent or not any(read_marks(bytes(flow.sent)))
+    for flow, _ in world.laptop.connections:
+        assert all(read_marks(bytes(flow.sent)))
+    world.router.closed(reset=True)
+
+
+def read_marks(sent: bytes) -> list[bool]:
+    """Of each request that h2 finds there, whether it bears the mark."""
+    server = h2.connection.H2Connection(
+        h2.config.H2Configuration(client_side=False, header_encoding=None)
+    )
+    return [
+        (b"version", b"alice") in event.headers
+        for event in server.receive_data(sent)
+        if isinstance(event, h2.events.RequestReceived)
+    ]
