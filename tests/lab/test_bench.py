@@ -24,3 +24,17 @@ def test_throughput_beside_raw_veth() -> None:
     print(ratios)
     assert ratios["throughput_up_vs_veth_verified"] >= LEAST_RATIO
     assert ratios["throughput_down_vs_veth_verified"] >= LEAST_RATIO
+
+
+def test_requests_that_a_router_carries() -> None:
+    """By its own processor time, which others on the machine hardly change; latency they do."""
+    done = subprocess.run(
+        [sys.executable, BENCH / "router.py", "--seconds", "0.3"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    print(found)
+    assert found["http1"]["requests_per_cpu_second"] >= 2000
+    assert found["http2"]["requests_per_cpu_second"] >= 1000
