@@ -23,12 +23,13 @@ async def run_heartbeat(
     lease: str,
     duration_s: int = LEASE_DURATION_S,
     remake: Callable[[], Awaitable[None]] | None = None,
+    on_renewed: Callable[[], None] = lambda: None,
 ) -> None:
     """Renew the Lease, which runs out after `duration_s`, until cancelled.
 
     What fails is tried again at the next beat: the tunnel may well outlive an API server that is
     away. `remake` makes the Lease anew where somebody has deleted it: without, we'd be taken for
-    dead.
+    dead. `on_renewed` is told of each beat that was heard.
     """
     while True:
         # Spread, so that many clients that came with one outage don't beat as one.
@@ -44,3 +45,5 @@ async def run_heartbeat(
                 await remake()
         except KtnetError as error:
             log.info("Lease %s was not renewed: %s", lease, error)
+        else:
+            on_renewed()

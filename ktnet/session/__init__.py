@@ -6,5 +6,6 @@ single connections; its `keeper` has it come back whenever it breaks, and `state
 `connect` puts a whole machine before a tunnel, and `names` sees to it that its names come there;
 `exec` does so with one command's network.
 `mesh` puts a marked version beside others, to which `istio` leads requests by Istio's objects and
-`mesh_auto` by a router, to all pods of which `attachments` keep up a connection.
+`mesh_auto` by a router, to all pods of which `attachments` keep up a connection while it is a
+`mesh_member`.
 """

@@ -1,9 +1,9 @@
 """One's own requests to a Service, by a router in front of it that all who want some share.
 
-the Service is meshed? ─ no ──► make a router, attach, wait until it is ready ─┐
-        └────────────── yes ──► attach to all of its pods ─────────────────────┴─► join ─► (meshed)
-                                                                                             │
-removed ◄─ was it the last one? ◄─ leave ◄─ its requests are answered ◄──────────────────────┘
+join ─► (meshed) ─► somebody wants it to end ─► leave
+ ▲          │
+ │     taken out ─ this machine was there ─► that is the end
+ └────── it slept, or its network was away
 """
 
 from __future__ import annotations
@@ -11,214 +11,128 @@ from __future__ import annotations
 import asyncio
 import secrets
 import string
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NoReturn
 
-from ktnet.cluster.exchange.exposure import ExposedPort, resolve_exposures
+from ktnet.cluster.exchange.exposure import resolve_exposures
 from ktnet.cluster.exchange.taking import check_selectable
-from ktnet.cluster.exchange.upkeep import Kept
-from ktnet.cluster.exchange.workload import Subject, find_original_selector
-from ktnet.cluster.heartbeat import run_heartbeat
-from ktnet.cluster.holding import find_holder
-from ktnet.cluster.mesh.membership import check_mark, drop, lead_back, read_mesh, try_join, undo
-from ktnet.cluster.mesh.router import Router, close_router, make_router, wait_until_routing
-from ktnet.cluster.mesh.router_manifests import (
-    GRACE_S,
-    REPLICAS,
-    RouterPort,
-    RouterSpec,
-    build_member_lease,
-    build_router_name,
-    plan_ports,
-)
+from ktnet.cluster.exchange.workload import find_original_selector
+from ktnet.cluster.mesh.router_manifests import plan_ports
 from ktnet.cluster.rights import list_for_router
-from ktnet.cluster.server.informer import run_informer
 from ktnet.cluster.server.review import require_rights
-from ktnet.cluster.shadow.manifests import LEASE_DURATION_S
-from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
-from ktnet.session.attachments import Attachments, open_attachments
+from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import find_service, read_pod_spec
 from ktnet.session.inbound import Exposed
 from ktnet.session.leftovers import tidy
 from ktnet.session.live import LiveRequest
 from ktnet.session.mesh import MeshOptions
-from ktnet.session.patience import retry_while_away
+from ktnet.session.mesh_member import Member, MeshPlan, TakenOut
+from ktnet.session.patience import RETRY_INTERVAL_S
 from ktnet.session.report import Report
-from ktnet.session.tunnel import build_spec
 from ktnet.tasks import open_tasks
-from ktnet.wire.meshmark import Registration
-from ktnet.wire.meshrecord import Member, MeshRecord, build_selector, parse_record
-from ktnet.wire.record import build_time
 from ktnet.wire.record import parse_record as parse_exchange
-
-Json = dict[str, Any]
-
-_ATTEMPTS = 10
-"""To join; each of them found that others had come or gone meanwhile."""
-_RETRY_FOR_S = 60.0
-"""At the end, while the API server is away."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is meshed, and how."""
-
-    options: MeshOptions
-    service: Subject
-    ports: tuple[ExposedPort, ...]
-    router_ports: tuple[RouterPort, ...]
 
 
 class MeshAutoSession:
-    """A member of a Service's mesh."""
+    """A member of a Service's mesh, who joins anew where it was taken for gone."""
 
-    def __init__(self, cluster: Cluster, plan: _Plan, report: Report) -> None:
+    def __init__(self, cluster: Cluster, plan: MeshPlan, report: Report) -> None:
         self._cluster = cluster
         self._plan = plan
         self._report = report
         self._name = _new_name(plan.service.name)
-        self._router: Router | None = None
-        self._attachments: Attachments | None = None
+        self._member = Member(cluster, plan, self._name, report)
         self._exposed = [Exposed(port) for port in plan.ports]
-        self._is_undone = False
+        self._joined = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._failure: asyncio.Future[KtnetError] = asyncio.get_running_loop().create_future()
 
     @property
     def mark(self) -> str:
         """As the header field says it."""
         return f"{self._plan.options.key}: {self._plan.options.value}"
 
-    # -- to join ---------------------------------------------------------------------------------
+    def describe_mark(self) -> str:
+        """Whose requests come here."""
+        return f"requests to {self._plan.service.title} with `{self.mark}` come here"
 
-    async def join(self, parts: AsyncExitStack) -> None:
-        """From now on the mark's requests come here; `parts` undoes it. Raises Conflict."""
-        for _ in range(_ATTEMPTS):
-            async with AsyncExitStack() as trial:
-                if await self._try(trial):
-                    parts.push_async_exit(trial.pop_all().__aexit__)
+    # -- one membership after the other ----------------------------------------------------------
+
+    async def run(self) -> None:
+        """Join, and again where need be, until `end`. Raises what keeps it from joining at first;
+        what happens later is told to `watch`."""
+        await self._live_once(lambda: None)
+        while not self._ending.is_set():
+            try:
+                await self._come_back()
+            except ClusterUnreachable:
+                # As long as it takes: the network, too, comes back when it likes.
+                await asyncio.sleep(RETRY_INTERVAL_S)
+            except KtnetError as error:
+                self._fail(error)
+                return
+
+    async def _live_once(self, on_joined: Callable[[], None]) -> None:
+        """Until `end`, or until this machine was taken for gone. Raises what keeps it from joining;
+        what ends it later is told to `watch`."""
+        member = self._member
+        async with AsyncExitStack() as parts:
+            await member.join(parts)
+            self._joined.set()
+            on_joined()
+            try:
+                async with open_tasks() as tasks:
+                    tasks.create_task(member.watch())
+                    await self._ending.wait()
+            except TakenOut as error:
+                if member.absence.is_recent:
+                    self._joined.clear()
+                    title = self._plan.service.title
+                    self._report.note(
+                        f"{title} was put back while this machine was away; joining it again"
+                    )
                     return
-        raise Conflict(
-            f"{self._plan.service.title} is being meshed by others all the time; nothing is changed"
-        )
+                self._fail(error)
+            except KtnetError as error:
+                self._fail(error)
+            await self._ending.wait()
 
-    async def _try(self, parts: AsyncExitStack) -> bool:
-        """False where others have come or gone meanwhile, and it is to be tried anew."""
-        api, namespace = self._cluster.api, self._cluster.namespace
-        options, service = self._plan.options, self._plan.service.name
-        seen = await read_mesh(api, namespace, service)
-        member = Member(
-            self._name, find_holder(), build_time(api.now()), options.key, options.value
-        )
-        record = seen[2]
-        is_first = record is None
-        # Before anything is made: we may never hear that it was.
-        parts.push_async_callback(self.end)
-        if record is None:
-            spec = self._build_spec(seen[0])
-            self._router = Router(spec.name, "")
-            self._report.waiting(f"making the router {spec.name}")
-            self._router = await make_router(api, spec, self._report.note)
-            record = MeshRecord(spec.name, spec.selector)
-        else:
-            await check_mark(api, namespace, record, member)
-            self._router = await self._find_router(seen[1], record)
-            if self._router is None:
-                return False
-        try:
-            await self._make_lease(self._router)
-            attachments = await parts.enter_async_context(
-                open_attachments(
-                    self._cluster, self._router.name, self._build_registration(), self._plan.ports
-                )
-            )
-            self._attachments = attachments
-            parts.push_async_callback(attachments.leave)
-            timeout_s = options.shadow.timeout_s
-            await attachments.wait_attached(REPLICAS if is_first else 1, timeout_s)
-            if is_first:
-                await wait_until_routing(api, namespace, self._router.name, timeout_s)
-            return await try_join(api, namespace, seen, record, member)
-        except KtnetError:
-            # The last one may have left, and taken the router along.
-            if await self._is_needed(self._router.name) or is_first:
-                raise
-            return False
+    async def _come_back(self) -> None:
+        self._plan = await make_plan(self._cluster, self._plan.options)
+        self._member = Member(self._cluster, self._plan, self._name, self._report)
+        await self._live_once(lambda: self._report.note(f"{self.describe_mark()} again"))
 
-    def _build_spec(self, service: Json) -> RouterSpec:
-        selector = tuple(sorted(service["spec"]["selector"].items()))
-        return RouterSpec(
-            build_spec(self._plan.options.shadow, self._cluster.namespace),
-            service["metadata"]["name"],
-            service["metadata"]["uid"],
-            build_router_name(service["metadata"]["name"]),
-            self._plan.router_ports,
-            selector,
-            find_holder(),
-        )
+    def _fail(self, error: KtnetError) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
 
-    def _build_registration(self) -> Registration:
-        options = self._plan.options
-        return Registration(
-            self._name,
-            options.key,
-            options.value,
-            tuple(port.remote for port in self._plan.ports),
-            fail_open=options.on_disconnect == "origin",
-        )
+    async def wait_joined(self) -> None:
+        """Until it is a member."""
+        await self._joined.wait()
 
-    async def _find_router(self, text: str, record: MeshRecord) -> Router | None:
-        """The one that is named; where somebody has deleted it, the Service is put back."""
-        api, namespace = self._cluster.api, self._cluster.namespace
-        try:
-            found = await api.get("deployments", record.router, namespace=namespace)
-        except NotFound:
-            found = {"metadata": {"deletionTimestamp": "long ago"}}
-        if not found["metadata"].get("deletionTimestamp"):
-            return Router(record.router, str(found["metadata"]["uid"]))
-        service = self._plan.service.name
-        if await undo(api, namespace, service, text, record):
-            self._report.note(
-                f"the router of service/{service} was deleted by somebody; it is made anew"
-            )
-        return None
-
-    async def _make_lease(self, router: Router) -> None:
-        api, namespace = self._cluster.api, self._cluster.namespace
-        lease = build_member_lease(
-            self._name, namespace, router.name, find_holder(), api.now(), self._lease_s
-        )
-        lease["metadata"]["ownerReferences"] = [router.owner]
-        await api.create("leases", lease, namespace=namespace)
-
-    @property
-    def _lease_s(self) -> int:
-        return max(4, min(LEASE_DURATION_S, self._plan.options.shadow.idle_s or LEASE_DURATION_S))
-
-    # -- while it lasts --------------------------------------------------------------------------
-
-    async def watch(self) -> None:
-        """Stays attached to whatever pods the router has; raises Conflict where somebody else has
-        put the Service back, NotFound where it is gone."""
-        api, namespace = self._cluster.api, self._cluster.namespace
-        fields = {"metadata.name": self._plan.service.name}
-        upkeep = _Upkeep(self._plan.service, self._name, self._report)
+    async def watch(self) -> NoReturn:
+        """Tells when a port here has no listener; raises Conflict where somebody has put the
+        Service back though this machine was there, NotFound where it is gone."""
         async with open_tasks() as tasks:
-            tasks.create_task(run_heartbeat(api, namespace, self._name, self._lease_s))
             for each in self._exposed:
                 tasks.create_task(each.local.run_watch())
                 tasks.create_task(each.report_changes(self._report))
-            tasks.create_task(
-                run_informer(api, "services", "", upkeep, namespace=namespace, fields=fields)
-            )
-            while True:
-                text, record = await upkeep.next_reset()
-                with suppress(KtnetError):
-                    await lead_back(api, namespace, self._plan.service.name, text, record)
+            raise await self._failure
+
+    async def end(self, running: asyncio.Task[None]) -> None:
+        """Have `run`, which this is, leave; returns when it has."""
+        self._ending.set()
+        if not self._joined.is_set():
+            running.cancel()
+        await asyncio.wait({running})
+
+    # -- what is asked of it ---------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """Its state, for `ktnet status`."""
+        member = self._member
         return {
             "namespace": self._cluster.namespace,
             "context": self._cluster.context,
@@ -226,8 +140,8 @@ class MeshAutoSession:
             "name": self._plan.service.title,
             "mark": self.mark,
             "mode": "auto",
-            "router": self._router.name if self._router is not None else "",
-            "attached": self._attachments.pods if self._attachments is not None else {},
+            "router": member.router.name if member.router is not None else "",
+            "attached": member.attachments.pods if member.attachments is not None else {},
             "exposed": [
                 {"port": each.port.remote, "local": each.here, "listening": each.local.is_listening}
                 for each in self._exposed
@@ -247,77 +161,11 @@ class MeshAutoSession:
         """Raises NotFound: no name of this machine is decided upon here."""
         raise NotFound("`ktnet mesh` doesn't touch this machine's names")
 
-    # -- the end ---------------------------------------------------------------------------------
-
-    async def end(self) -> None:
-        """Leave; the last one takes the router along. What fails is told, and left to `clean`."""
-        try:
-            self._is_undone = await retry_while_away(self._leave, _RETRY_FOR_S)
-        except KtnetError as error:
-            self._say_not_undone(error)
-
-    async def _leave(self) -> bool:
-        api, namespace = self._cluster.api, self._cluster.namespace
-        await drop(api, namespace, self._plan.service.name, self._name)
-        if self._router is None:
-            return True
-        if await self._is_needed(self._router.name):
-            with suppress(NotFound):
-                await api.delete("leases", self._name, namespace=namespace)
-            return True
-        self._report.waiting("the router's clients to go elsewhere")
-        return await close_router(api, namespace, self._router.name, GRACE_S)
-
-    async def _is_needed(self, router: str) -> bool:
-        api, namespace = self._cluster.api, self._cluster.namespace
-        try:
-            _, _, record = await read_mesh(api, namespace, self._plan.service.name)
-        except NotFound:
-            return False
-        return record is not None and record.router == router
-
-    def _say_not_undone(self, error: KtnetError) -> None:
-        self._report.note(
-            f"{self._plan.service.title} could not be left: {error}; its requests go to its own "
-            f"pods, and `ktnet clean -n {self._cluster.namespace}` removes what is left"
-        )
-
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""
-        if self._is_undone:
+        if self._member.is_undone:
             return "nothing of this session is left, and this machine was never changed"
         return "what is left in the cluster ends by itself, or by `ktnet clean`"
-
-
-class _Upkeep(Kept):
-    """What others do to the Service."""
-
-    def __init__(self, service: Subject, session: str, report: Report) -> None:
-        super().__init__(service.title)
-        self._session = session
-        self._report = report
-        self._resets: asyncio.Queue[tuple[str, MeshRecord]] = asyncio.Queue()
-
-    async def next_reset(self) -> tuple[str, MeshRecord]:
-        """The annotation of the Service, whose selector is no longer the router's."""
-        return await self._resets.get()
-
-    def check(self, obj: Json) -> None:
-        """Raises Conflict where this session isn't in it any more."""
-        title = self.title
-        try:
-            found = parse_record(obj)
-        except ValueError as error:
-            raise Conflict(f"{title}: {error}") from error
-        if found is None or found[1].find(self._session) is None:
-            raise Conflict(
-                f"this session has been taken out of {title}",
-                hint="by `ktnet recover` or `ktnet clean`; or nobody was attached for --idle, as "
-                "when this machine slept: then the router has put the Service back",
-            )
-        if obj["spec"].get("selector") != build_selector(found[1].router):
-            self._report.note(f"somebody else has reset the selector of {title}; set again")
-            self._resets.put_nowait(found)
 
 
 @asynccontextmanager
@@ -326,19 +174,24 @@ async def open_auto_session(options: MeshOptions, report: Report) -> AsyncIterat
 
     Raises a KtnetError that says which part failed, everything undone.
     """
-    async with AsyncExitStack() as parts:
-        cluster = await parts.enter_async_context(open_cluster(options.cluster))
+    async with open_cluster(options.cluster) as cluster:
         report.step("cluster", cluster.describe())
         await require_rights(cluster.api, cluster.namespace, list_for_router())
         await tidy(cluster, report)
-        plan = await _make_plan(cluster, options)
+        plan = await make_plan(cluster, options)
         session = MeshAutoSession(cluster, plan, report)
-        await session.join(parts)
-        report.step("mark", f"requests to {plan.service.title} with `{session.mark}` come here")
-        yield session
+        async with open_tasks() as tasks:
+            running = tasks.create_task(session.run())
+            await session.wait_joined()
+            report.step("mark", session.describe_mark())
+            try:
+                yield session
+            finally:
+                await session.end(running)
 
 
-async def _make_plan(cluster: Cluster, options: MeshOptions) -> _Plan:
+async def make_plan(cluster: Cluster, options: MeshOptions) -> MeshPlan:
+    """What is to be meshed. Raises UsageError, NotFound or Conflict where that can't be."""
     if options.shadow.sideload:
         raise UsageError("--mode auto can't be sideloaded", hint="it takes the shadow's image")
     if options.shadow.via != "port-forward":
@@ -359,7 +212,7 @@ async def _make_plan(cluster: Cluster, options: MeshOptions) -> _Plan:
                 f"{service.title} sends nothing to port {port.remote} of its pods",
                 hint=f"it does to {', '.join(map(str, sorted(known)))}",
             )
-    return _Plan(options, service, ports, router_ports)
+    return MeshPlan(options, service, ports, router_ports)
 
 
 def _new_name(service: str) -> str:

@@ -19,6 +19,7 @@ from connect_client import differences, wait_until
 from inbound_scene import Command, kubectl, open_command, read_object
 from mesh_scene import (
     enter_pod,
+    list_failed,
     mix,
     names,
     open_http_app,
@@ -168,8 +169,8 @@ def test_calls_and_sockets_go_through(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
-    """The router is rolled, the first of them is killed while the second is there, then that one;
-    nobody tidies."""
+    """The router is rolled, the first of them is killed while the second is there, that one sleeps
+    for long, comes back and is killed; nobody tidies."""
     before = read_state(lab)
     with (
         open_member(lab, "alice", "--idle", "5") as alice,
@@ -185,6 +186,7 @@ def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
             kill(alice)
             wait_until(lambda: mix(lab, 1, 1, "alice")["failed"] == 1, 30)  # by tomcat
             left = time.time()
+            sleep_for_too_long(lab, bob)
             kill(bob)
         wait_until(lambda: not list_routers(lab), 90)
     print(f"the second there {joined:.2f}, killed {left:.2f}")
@@ -196,8 +198,20 @@ def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
     assert differences(before, read_state(lab), *KINDS) == []
 
 
-def list_failed(answers: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
-    return [each for each in answers if each[2].startswith("failed")]
+def sleep_for_too_long(lab: Lab, member: Command) -> None:
+    """The only one there is, for longer than `--idle`: the Service is put back, and meshed again
+    when the laptop wakes."""
+    os.kill(member.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: not is_meshed(lab), 60)
+    finally:
+        os.kill(member.pid, signal.SIGCONT)
+    wait_until(lambda: is_meshed(lab) and mix(lab, 4, 2, "bob")["failed"] == 0, 60)
+
+
+def is_meshed(lab: Lab) -> bool:
+    annotations = read_object(lab, "service", "tomcat")["metadata"].get("annotations", {})
+    return ANNOTATION in annotations
 
 
 def kill(member: Command) -> None:
@@ -242,31 +256,3 @@ def test_a_mesh_is_put_back_from_its_annotation_alone(lab: Lab, tmp_path: Path) 
             assert differences(before, read_state(lab), *KINDS) != []
         assert "service/tomcat is back as it was" in lab.run(*KTNET, *command, "-n", "demo")
         assert differences(before, read_state(lab), *KINDS) == []
-
-
-@pytest.mark.soak
-@pytest.mark.skipif(not SOAK, reason="only in make soak")
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_whoever_is_killed_at_any_request_leaves_what_can_be_undone(lab: Lab, moment: str) -> None:
-    """In process, for every request: tests/unit/cluster/test_mesh_races.py."""
-    before = read_state(lab)
-    options = ("--mode", "auto", "--expose", "8080", "--version-mark", "alice", "--idle", "5")
-    for number in range(1, 60, 3):
-        lab.fault("on-request", deed="kill", number=number, moment=moment, agent="ktnet/*")
-        with open_command(lab, "mesh", "tomcat", *options) as member:
-            for line in iter(member.process.stdout.readline, ""):
-                if line.startswith("ready"):
-                    member.process.send_signal(signal.SIGINT)
-            code = member.process.wait(60)
-        lab.fault("clear")
-        # A Lease runs out after 5 s; a router that was never used is left alone for a minute.
-        wait_until(lambda: is_clean(lab, before), 120)
-        if code != -signal.SIGKILL:
-            break
-    assert number > 30
-
-
-def is_clean(lab: Lab, before: dict[str, Any]) -> bool:
-    lab.run(*KTNET, "clean", "-n", "demo")
-    return differences(before, read_state(lab), *KINDS) == []

@@ -1,17 +1,23 @@
 """Who joins a mesh while the last one leaves, and who dies at any request: against the lab's API
-server, with the real sessions, but for their connections to the router's pods."""
+server, with the real members, but for their connections to the router's pods."""
 
 import asyncio
 import os
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from lab_cluster import open_cluster
+from member_scene import (
+    add_service,
+    assert_routed,
+    build_member,
+    leave_pods_out,
+    read_state,
+    run,
+    until_gone,
+)
 
-from ktnet.cluster.exchange.exposure import ExposedPort
-from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.mesh.leftovers import (
     list_mesh_leftovers,
@@ -20,97 +26,15 @@ from ktnet.cluster.mesh.leftovers import (
     remove_members,
 )
 from ktnet.cluster.mesh.router import delete_router
-from ktnet.cluster.mesh.router_manifests import plan_ports
 from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict
-from ktnet.session import mesh_auto
-from ktnet.session.cluster import Cluster
-from ktnet.session.mesh import MeshOptions
-from ktnet.session.mesh_auto import MeshAutoSession
-from ktnet.session.options import ClusterOptions, ShadowOptions
-from ktnet.wire.meshrecord import build_selector, parse_record
 
 ROUNDS = 200 if "KTNET_SOAK" in os.environ else 20
-KINDS = (
-    *("deployments", "services", "serviceaccounts", "roles", "rolebindings"),
-    *("poddisruptionbudgets", "leases"),
-)
-SELECTOR = {"app": "tomcat", "tier": "web"}
-
-
-class Quiet:
-    def __getattr__(self, _name):
-        return lambda *_: None
-
-
-class NoAttachments:
-    async def wait_attached(self, *_):
-        await asyncio.sleep(0)
-
-    async def leave(self):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
 def without_pods(monkeypatch):
-    @asynccontextmanager
-    async def open_attachments(*_):
-        yield NoAttachments()
-
-    async def wait_until_routing(*_):
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(mesh_auto, "open_attachments", open_attachments)
-    monkeypatch.setattr(mesh_auto, "wait_until_routing", wait_until_routing)
-    monkeypatch.setattr("ktnet.cluster.mesh.router._LOOK_INTERVAL_S", 0.01)
-
-
-def add_service(cluster):
-    spec = {"selector": SELECTOR, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
-    return cluster.store.create("services", "demo", {"metadata": {"name": "tomcat"}, "spec": spec})
-
-
-def build_session(api, service, value):
-    options = MeshOptions(ClusterOptions(), ShadowOptions(), "tomcat", (), "version", value)
-    ports = plan_ports(service, {})
-    plan = mesh_auto._Plan(options, Subject("services", service), (ExposedPort(8080, 1),), ports)
-    return MeshAutoSession(Cluster(api, "demo"), plan, Quiet())
-
-
-def read_state(cluster):
-    def keep(obj):
-        metadata = obj["metadata"]
-        kept = {key: metadata.get(key) for key in ("name", "labels", "uid")}
-        return {**obj, "metadata": kept | {"annotations": metadata.get("annotations") or {}}}
-
-    return {kind: [keep(obj) for obj in cluster.store.list(kind, "demo")] for kind in KINDS}
-
-
-def assert_routed(cluster, session):
-    """The Service leads to a router that is there, and the session is in the list."""
-    service = cluster.store.get("services", "demo", "tomcat")
-    _, record = parse_record(service)
-    assert record.find(session._name) is not None
-    assert service["spec"]["selector"] == build_selector(record.router)
-    router = cluster.store.get("deployments", "demo", record.router)
-    assert "deletionTimestamp" not in router["metadata"]
-    assert router["spec"]["replicas"] == 2
-
-
-async def until_gone(cluster, before):
-    async with asyncio.timeout(10):
-        while True:
-            if read_state(cluster) == before:
-                return
-            await asyncio.sleep(0.01)
-
-
-def run(scenario, limit_s=100):
-    async def main():
-        async with asyncio.timeout(limit_s), open_cluster() as cluster:
-            await scenario(cluster)
-
-    asyncio.run(main())
+    leave_pods_out(monkeypatch)
 
 
 def test_joining_while_the_last_one_leaves_loses_neither_route_nor_restore():
@@ -119,10 +43,10 @@ def test_joining_while_the_last_one_leaves_loses_neither_route_nor_restore():
         before = read_state(cluster)
         routers = []
         leaving = AsyncExitStack()
-        await build_session(cluster.api, service, "m0").join(leaving)
+        await build_member(cluster.api, service, "m0").join(leaving)
         for number in range(1, ROUNDS):
             joining = AsyncExitStack()
-            session = build_session(cluster.api, service, f"m{number}")
+            member = build_member(cluster.api, service, f"m{number}")
 
             async def leave(stack=leaving, delay=number % 7):
                 for _ in range(delay * 5):
@@ -131,10 +55,10 @@ def test_joining_while_the_last_one_leaves_loses_neither_route_nor_restore():
 
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(leave())
-                tasks.create_task(session.join(joining))
-            assert_routed(cluster, session)
+                tasks.create_task(member.join(joining))
+            assert_routed(cluster, member)
             leaving = joining
-            routers.append(session._router.name)
+            routers.append(member.router.name)
         await leaving.aclose()
         await until_gone(cluster, before)
         kept = sum(one == two for one, two in pairwise(routers))
@@ -150,11 +74,11 @@ def test_many_that_come_and_go_at_once():
 
         async def use(number):
             async with AsyncExitStack() as stack:
-                session = build_session(cluster.api, service, f"m{number}")
-                await session.join(stack)
-                assert_routed(cluster, session)
+                member = build_member(cluster.api, service, f"m{number}")
+                await member.join(stack)
+                assert_routed(cluster, member)
                 await asyncio.sleep(0.01 * (number % 5))
-                assert_routed(cluster, session)
+                assert_routed(cluster, member)
 
         async with asyncio.TaskGroup() as tasks:
             for number in range(6):
@@ -169,14 +93,14 @@ def test_a_mark_is_one_users_and_a_router_that_was_deleted_is_made_anew():
         service = add_service(cluster)
         before = read_state(cluster)
         async with AsyncExitStack() as first, AsyncExitStack() as second:
-            session = build_session(cluster.api, service, "ada")
-            await session.join(first)
+            member = build_member(cluster.api, service, "ada")
+            await member.join(first)
             with pytest.raises(Conflict, match="ada"):
-                await build_session(cluster.api, service, "ada").join(second)
-            assert_routed(cluster, session)
+                await build_member(cluster.api, service, "ada").join(second)
+            assert_routed(cluster, member)
             (router,) = cluster.store.list("deployments", "demo")
             await delete_router(cluster.api, "demo", router["metadata"]["name"])
-            other = build_session(cluster.api, service, "bob")
+            other = build_member(cluster.api, service, "bob")
             await other.join(second)
             assert_routed(cluster, other)
         await until_gone(cluster, before)
@@ -214,7 +138,7 @@ class Later(Api):
 
 async def live(api, service, value):
     async with AsyncExitStack() as stack:
-        await build_session(api, service, value).join(stack)
+        await build_member(api, service, value).join(stack)
 
 
 @pytest.mark.parametrize("repair", ["clean", "recover"])
@@ -252,8 +176,8 @@ def test_what_is_alive_or_others_is_never_touched():
     async def scenario(cluster):
         service = add_service(cluster)
         async with AsyncExitStack() as stack:
-            session = build_session(cluster.api, service, "ada")
-            await session.join(stack)
+            member = build_member(cluster.api, service, "ada")
+            await member.join(stack)
             during = read_state(cluster)
             await clean(cluster.api)
             others = await list_mesh_leftovers(cluster.api, "demo", me="bob@desk", all_users=True)
