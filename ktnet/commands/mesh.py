@@ -83,7 +83,10 @@ def mesh(
     from ktnet.cluster.mesh.marks import parse_mark
     from ktnet.commands.foreground import run_in_foreground
     from ktnet.session.mesh import MeshOptions
+    from ktnet.stream.limits import raise_descriptor_limit
 
+    # Each connection that comes here takes one, to the user's process.
+    raise_descriptor_limit()
     key, value = parse_mark(version_mark)
     exposures = parse_exposures(",".join(expose))
     options = MeshOptions(cluster, shadow, name, exposures, key, value, on_disconnect)

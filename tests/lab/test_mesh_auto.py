@@ -85,7 +85,8 @@ def test_two_users_and_everybody_else_share_a_service(lab: Lab) -> None:
         found = mix(lab, REQUESTS, 20, "alice", "bob", "tomcat")
         assert found["failed"] == 0, found
         assert min(found["asked"].values()) > REQUESTS / 10
-        assert mix(lab, AT_ONCE * 2, AT_ONCE, "alice", "bob", "tomcat")["failed"] == 0
+        found = mix(lab, AT_ONCE * 2, AT_ONCE, "alice", "bob", "tomcat")
+        assert found["failed"] == 0, found
         service = read_object(lab, "service", "tomcat")
         members = json.loads(service["metadata"]["annotations"][ANNOTATION])["members"]
         assert [each["value"] for each in members] == ["alice", "bob"]
