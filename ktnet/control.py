@@ -139,7 +139,7 @@ async def open_control(
 
     async def serve_one(connection: socket.socket) -> None:
         with connection:
-            if _peer(connection)[1] not in (0, os.geteuid()):
+            if read_peer(connection)[1] not in (0, os.geteuid()):
                 return
             connection.setblocking(False)
             with suppress(OSError, RemoteProtocolError):  # TimeoutError is an OSError
@@ -227,7 +227,7 @@ def _parse_object(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _peer(connection: socket.socket) -> tuple[int, int]:
+def read_peer(connection: socket.socket) -> tuple[int, int]:
     """pid and uid of the process at the other end; pid 0 where it isn't visible from here."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(raw)
@@ -261,10 +261,10 @@ def disconnect(session: dict[str, Any], *, timeout_s: float = UNDO_TIME_S) -> No
         connection = _connect(open_registry() / f"{pid}.sock")
         if connection is None:
             return
-        with connection, _open_process(_peer(connection)[0]) as process:
+        with connection, _open_process(read_peer(connection)[0]) as process:
             # An error other than a timeout means that it is ending already.
             with suppress(ConnectionError, RemoteProtocolError):
-                _ask(connection, {"do": "disconnect"})
+                ask(connection, {"do": "disconnect"})
             ended = _wait_readable(connection.fileno(), deadline_s)
             if ended and process is not None:
                 ended = _wait_readable(process, deadline_s)
@@ -293,7 +293,7 @@ def ask_session(
             raise NotFound(f"the session with pid {pid} has just ended")
         with connection:
             connection.settimeout(timeout_s)
-            reply = _ask(connection, request)
+            reply = ask(connection, request)
     except (TimeoutError, ConnectionError, RemoteProtocolError) as error:
         raise KtnetError(
             f"the session with pid {pid} does not answer", hint="see ktnet status"
@@ -311,7 +311,7 @@ def _ask_status(path: Path) -> dict[str, Any] | None:
         if connection is None:
             return None
         with connection:
-            return {**_ask(connection, {"do": "status"}), "pid": pid}
+            return {**ask(connection, {"do": "status"}), "pid": pid}
     except TimeoutError:
         return {"pid": pid, "command": "", "namespace": "", "state": "not answering"}
     except (ConnectionError, RemoteProtocolError):
@@ -354,14 +354,19 @@ def _remove_if_dead(path: Path) -> bool:
     return False
 
 
-def _ask(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
-    """Send a request and read the reply's line.
+def ask(
+    connection: socket.socket, request: dict[str, Any], *, deadline_s: float = float("inf")
+) -> dict[str, Any]:
+    """Send a request and read the reply's line, until `deadline_s` by the clock that only goes
+    forward; each part has the connection's own time-out.
 
     Raises RemoteProtocolError for garbage and for an early end, ConnectionError, TimeoutError.
     """
     connection.sendall(json.dumps(request).encode() + b"\n")
     line = b""
     while not line.endswith(b"\n"):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError
         part = connection.recv(65536)
         if not part or len(line) > MAX_REPLY:
             raise RemoteProtocolError("a session gave no reply")

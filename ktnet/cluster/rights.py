@@ -189,6 +189,11 @@ def list_for_router() -> tuple[Right, ...]:
     )
 
 
+def list_welcome() -> tuple[Optional, ...]:
+    """What every command does more with, also one that takes a tunnel and nothing else."""
+    return _EVENTS, _LEFTOVERS
+
+
 def list_for_restoring() -> tuple[Right, ...]:
     """What it takes to have the shadow put back by itself what was taken."""
     return _RESTORING.rights

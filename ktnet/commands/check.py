@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ktnet.cluster.rights import Command
 from ktnet.commands.options import cluster_options, shadow_options
 from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
+
+if TYPE_CHECKING:
+    from ktnet.session.checks.run import Checked
 
 _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", None)}
 
 
+COMMANDS = ("connect", "exec", "forward", "exchange", "mesh", "run")
+
+
 @click.command()
-@click.argument("command", type=click.Choice(get_args(Command)), default="connect")
+@click.argument("command", type=click.Choice(COMMANDS), default="connect")
 @cluster_options
 @shadow_options
 @click.option("--deep", is_flag=True, help="Start the shadow too, and measure the tunnel.")
@@ -29,7 +34,7 @@ _MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
 def check(
-    command: str,
+    command: Checked,
     cluster: ClusterOptions,
     shadow: ShadowOptions,
     deep: bool,
@@ -42,6 +47,7 @@ def check(
     the command would work, else the one that it would end with.
     """
     import asyncio
+    from contextlib import aclosing
 
     from ktnet.session.checks.result import Check
     from ktnet.session.checks.run import run_checks
@@ -50,12 +56,11 @@ def check(
 
     async def run() -> None:
         options = ConnectOptions(cluster=cluster, shadow=shadow)
-        needs_tun = command == "connect" and mode == "tun"
-        checks = run_checks(cast("Command", command), options, needs_tun=needs_tun, deep=deep)
-        async for each in checks:
-            found.append(each)
-            if output == "text":
-                show(each)
+        async with aclosing(run_checks(command, options, mode=mode, deep=deep)) as checks:
+            async for each in checks:
+                found.append(each)
+                if output == "text":
+                    show(each)
 
     def show(each: Check) -> None:
         mark, colour = _MARKS[each.result]

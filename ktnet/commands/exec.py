@@ -62,10 +62,10 @@ def exec(  # noqa: A001  (named as the command is)
     \b
       ktnet exec -n demo -- curl http://tomcat
     """
-    from ktnet.host.privileges import step_down
+    from ktnet.host.privileges import SETFCAP, step_down
     from ktnet.host.sandbox import spawn_sandbox
 
-    step_down()
+    step_down(also=[SETFCAP])
     # Before all else: it wants a process of one thread, and may well be forbidden.
     sandbox = spawn_sandbox(command)
     options = ConnectOptions(cluster=cluster, shadow=shadow, **capture)

@@ -24,6 +24,13 @@ _MARGIN_S = 120.0
     show_default=True,
     help="How long each direction is measured.",
 )
+@click.option(
+    "--get",
+    "path",
+    metavar="PATH",
+    default="",
+    help="Fetch this from TARGET by HTTP, again and again: what it gives in that time.",
+)
 @click.option("--pid", type=int, help="Measure this session's tunnel (default: the only one).")
 @click.option(
     "-o",
@@ -38,6 +45,7 @@ def speed(
     cluster: ClusterOptions,
     shadow: ShadowOptions,
     seconds: float,
+    path: str,
     pid: int | None,
     output: str,
 ) -> None:
@@ -45,16 +53,21 @@ def speed(
 
     That of the session that runs on this machine; where none does, one is made for it and removed
     again. With TARGET (svc/NAME, pod/NAME, a host) and PORT, also what the shadow takes to connect
-    there. The line is filled meanwhile.
+    there; with --get, also how soon and how fast an HTTP server there answers. The line is filled
+    meanwhile.
 
     \b
+      ktnet speed
       ktnet speed svc/tomcat 80
+      ktnet speed svc/tomcat 80 --get /large.bin --seconds 10
     """
     import json
 
     request: dict[str, Any] = {"do": "speed", "seconds": seconds}
     if target:
         request["target"] = list(target)
+    if path:
+        request["get"] = path
     measured = measure(request, cluster, shadow, pid)
     if output == "json":
         click.echo(json.dumps(measured, indent=2))
@@ -95,8 +108,7 @@ async def _measure_own(
 
 def show(measured: dict[str, Any]) -> None:
     """As a table, and a word on it."""
-    from ktnet.commands.status import show_table
-    from ktnet.session.speed import find_slow
+    from ktnet.commands.words import show_table
 
     tunnel, target, way = measured["tunnel"], measured["target"], measured["via"]
     rows = [
@@ -118,10 +130,15 @@ def show(measured: dict[str, Any]) -> None:
         leg = f"shadow <-> {target['name']}"
         rows.append((leg, "connection", f"{target['connect_ms']:.1f} ms"))
         rows.append(("this machine <-> there", "connection", describe_times(target["setup_ms"])))
+        if fetched := target["get"]:
+            what = f"GET {fetched['path']}"
+            first = f"{describe_times(fetched['first_byte_ms'])}, status {fetched['status']}"
+            rows.append(("", f"{what}: first byte", first))
+            speed = f"{fetched['mbit_s']:.1f} Mbit/s, by {fetched['count']} requests"
+            rows.append(("", f"{what}: download", speed))
     columns = ("leg", "what", "how fast")
     show_table(columns, [dict(zip(columns, row, strict=True)) for row in rows])
-    for line in find_slow(measured):
-        click.echo(line)
+    click.echo(measured["slow"])
 
 
 def describe_times(times: dict[str, float]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ktnet.commands.options import cluster_options
+from ktnet.commands.words import show_table
 from ktnet.session.options import ClusterOptions
 
 CLUSTER_TIME_S = 5.0
@@ -28,23 +29,35 @@ CLUSTER_TIME_S = 5.0
 def status(cluster: ClusterOptions, all_namespaces: bool, local: bool, output: str) -> None:
     """Show the sessions of this machine, and of all users in the namespace.
 
-    Those of the cluster are known by their Leases: alive where their holders are there.
+    Those of the cluster are known by their Leases: alive where their holders are there. Root sees
+    those of this machine's other users too. -o wide also lists the connections that have carried
+    most.
+
+    \b
+      ktnet status                 of this machine, and of the namespace
+      ktnet status -A              of all namespaces
+      ktnet status --local -o json for programs, without asking a cluster
     """
     import json
 
     from ktnet.commands.leftovers import mend_leftovers
-    from ktnet.control import list_sessions
-    from ktnet.host.privileges import step_down
+    from ktnet.commands.neighbours import list_neighbours
+    from ktnet.commands.sessions import read_sessions, show_sessions
+    from ktnet.host.privileges import find_user, step_down
 
     mend_leftovers()
+    neighbours = list_neighbours({0, find_user()})  # takes root's rights
     step_down()  # a user's sessions are registered as the user's
-    sessions = list_sessions()
+    sessions = read_sessions(connections=output != "table")
     others, error = ([], "") if local else ask_cluster(cluster, everywhere=all_namespaces)
     if output == "json":
-        told = {"sessions": sessions, "cluster": others}
+        told = {"sessions": sessions, "other_users": neighbours, "cluster": others}
         click.echo(json.dumps(told | ({"cluster_error": error} if error else {}), indent=2))
         return
     show_sessions(sessions, wide=output == "wide")
+    if neighbours:
+        click.echo("\nof other users of this machine:")
+        show_table(("user", "pid", "command", "namespace", "state", "since", "context"), neighbours)
     if error:
         click.echo(f"the cluster's side is not known: {error}")
     elif others:
@@ -79,47 +92,3 @@ def build_row(view: dict[str, Any]) -> dict[str, str]:
 
     state = "alive" if view["alive"] else f"dead, silent for {describe_silence(view['silent_s'])}"
     return {**view, "state": state, "holds": ", ".join(view["holds"])}
-
-
-def show_table(columns: tuple[str, ...], records: list[dict[str, Any]]) -> None:
-    """Left-aligned, as wide as its cells."""
-    rows = [columns, *(tuple(str(record.get(c, "")) for c in columns) for record in records)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    for row in rows:
-        click.echo(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
-
-
-def show_sessions(sessions: list[dict[str, Any]], *, wide: bool) -> None:
-    """This machine's."""
-    if not sessions:
-        click.echo("no sessions")
-        return
-    columns = ("pid", "command", "namespace", "state", "since", "context")
-    show_table((*columns, "session", "pod", "via", "ssh") if wide else columns, sessions)
-    for session in sessions:
-        if "tunnel" in session:
-            click.echo(f"pid {session['pid']} tunnel: {describe_tunnel(session['tunnel'])}")
-        if not session.get("icmp_errors", True):
-            from ktnet.session.state import WITHOUT_ICMP
-
-            click.echo(f"pid {session['pid']} firewall: {WITHOUT_ICMP}")
-        if "dns" in session:
-            click.echo(f"pid {session['pid']} names: {describe_names(session['dns'])}")
-
-
-def describe_tunnel(tunnel: dict[str, Any]) -> str:
-    """How the tunnel is, and how often it has come back."""
-    told = f"{tunnel['state']} since {tunnel['since']}, {tunnel['reconnects']} reconnects"
-    return f"{told}; last: {tunnel['reason']}" if tunnel["reason"] else told
-
-
-def describe_names(counts: dict[str, int]) -> str:
-    """How many queries there were for whose names, and what became of them."""
-    zones = (
-        f"{zone} {counts[zone]} ({counts[f'{zone}_cached']} from memory, "
-        f"{counts[f'{zone}_failures']} failed)"
-        for zone in ("cluster", "outside")
-    )
-    return f"{counts['queries']} queries; {', '.join(zones)}"

@@ -12,8 +12,10 @@ Connection = tuple[tuple[str, int], tuple[str, int]]
 
 
 def read_connection(flow: Json) -> Connection:
-    """Between what a flow is."""
-    (address, port), (other_address, other_port) = flow["source"], flow["destination"]
+    """The socket of the process whose flow it is: where it is captured, between what the flow is,
+    else as the session says ("socket")."""
+    ends = flow.get("socket") or (flow["source"], flow["destination"])
+    (address, port), (other_address, other_port) = ends
     return (address, port), (other_address, other_port)
 
 

@@ -54,5 +54,5 @@ class Timeline:
         )
 
     def list_events(self) -> list[Json]:
-        """The newest first."""
-        return list(reversed(self._events))
+        """The newest first, by when they happened: sessions tell theirs one after the other."""
+        return sorted(self._events, key=lambda each: (each["at_s"], each["number"]), reverse=True)

@@ -273,10 +273,7 @@ async def open_channel(way: Way = "sudo", *, asks: bool = True) -> Channel:
             channel.check_started()
     except FileNotFoundError as error:
         channel.drop()
-        raise HostPermissionError(
-            "joining this machine to a network takes root's rights, and there is no sudo here",
-            hint="run as root, or in a container with NET_ADMIN; `--mode proxy` needs no rights",
-        ) from error
+        raise build_missing_sudo() from error
     except OSError as error:
         channel.drop()
         raise HostPermissionError(f"the helper can't be started: {error.strerror}") from error
@@ -286,6 +283,14 @@ async def open_channel(way: Way = "sudo", *, asks: bool = True) -> Channel:
     finally:
         theirs.close()
     return channel
+
+
+def build_missing_sudo() -> HostPermissionError:
+    """Why an ordinary user gets no helper where there is no sudo."""
+    return HostPermissionError(
+        "joining this machine to a network takes root's rights, and there is no sudo here",
+        hint="run as root, or in a container with NET_ADMIN; `--mode proxy` needs no rights",
+    )
 
 
 def _has_terminal() -> bool:

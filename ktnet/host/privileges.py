@@ -17,6 +17,9 @@ from ktnet.errors import HostPermissionError
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER = 0, 1, 2, 3
 NET_BIND_SERVICE, NET_ADMIN, NET_RAW = 10, 12, 13
 _SETPCAP = 8
+SETFCAP = 31
+"""Without it nobody may be root in a user namespace that is made (user_namespaces(7), since Linux
+5.12)."""
 
 OF_THE_HELPER = (CHOWN, DAC_OVERRIDE, FOWNER, NET_BIND_SERVICE, NET_ADMIN, NET_RAW)
 """Links and routes, port 53 bound to a device, and a resolver's file that is as it was: whoever
@@ -36,11 +39,14 @@ _LAST_POSSIBLE = 63
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def step_down(environment: MutableMapping[str, str] = os.environ) -> str:
+def step_down(
+    environment: MutableMapping[str, str] = os.environ, *, also: Iterable[int] = ()
+) -> str:
     """Keep no more of root's rights than a client needs; returns what to say of it, or "".
 
     Root under sudo becomes the user who called it (uid, gid, groups, HOME, XDG_RUNTIME_DIR);
-    plain root, as in containers, stays uid 0 with hardly a capability. Does nothing for others.
+    plain root, as in containers, stays uid 0 with hardly a capability, and those that are `also`
+    wanted. Does nothing for others.
     Raises HostPermissionError where that can't be.
     """
     if os.geteuid() != 0:
@@ -48,7 +54,7 @@ def step_down(environment: MutableMapping[str, str] = os.environ) -> str:
     uid, gid = _caller(environment)
     try:
         if uid == 0:
-            keep_only(OF_A_ROOT_CLIENT)
+            keep_only((*OF_A_ROOT_CLIENT, *also))
             return ""
         _become(uid, gid, environment)
     except OSError as error:
@@ -62,6 +68,12 @@ def step_down(environment: MutableMapping[str, str] = os.environ) -> str:
 def is_below_sudo(environment: MutableMapping[str, str] = os.environ) -> bool:
     """Whether this process got root's rights from a user by sudo."""
     return os.geteuid() == 0 and _caller(environment)[0] != 0
+
+
+def find_user(environment: MutableMapping[str, str] = os.environ) -> int:
+    """The uid that `step_down` leaves this process with."""
+    uid = os.geteuid()
+    return uid if uid != 0 else _caller(environment)[0]
 
 
 def _caller(environment: MutableMapping[str, str]) -> tuple[int, int]:

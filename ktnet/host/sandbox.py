@@ -104,6 +104,16 @@ def spawn_sandbox(command: tuple[str, ...]) -> Sandbox:
     raise _parse_failure(message)
 
 
+def try_sandbox() -> None:
+    """Make the namespaces and give them up again; raises as `spawn_sandbox`."""
+    sandbox = spawn_sandbox(("true",))
+    sandbox.give_up()
+    os.close(sandbox.tun_fd)
+    sandbox.dns_udp.close()
+    sandbox.dns_tcp.close()
+    os.waitpid(sandbox.pid, 0)
+
+
 def _run_child(channel: socket.socket, parent: int, command: tuple[str, ...]) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -172,19 +182,27 @@ def _execute(command: tuple[str, ...]) -> NoReturn:
 def build_refusal(error: OSError) -> HostPermissionError:
     """What stands in the way of an ordinary user's namespaces, as far as it can be seen."""
     said = f"namespaces of one's own can't be made here: {error.strerror}"
-    found = [(name, value) for name, value in _SYSCTLS if _read_sysctl(name) == value]
-    if found:
-        name, value = found[0]
-        wanted = {"0": "1" if "clone" in name else "10000", "1": "0"}[value]
+    if (limit := find_limit()) is not None:
+        setting, remedy = limit
         return HostPermissionError(
-            f"{said} ({name} is {value})",
-            hint=f"sudo sysctl {name}={wanted}, or without any rights: ktnet connect --mode proxy",
+            f"{said} ({setting})",
+            hint=f"{remedy}, or without any rights: ktnet connect --mode proxy",
         )
     return HostPermissionError(
         said,
         hint="a container's seccomp profile may forbid it (docker run --security-opt "
         "seccomp=unconfined); without any rights: ktnet connect --mode proxy",
     )
+
+
+def find_limit() -> tuple[str, str] | None:
+    """The setting of this machine that forbids ordinary users such namespaces, "NAME is VALUE", and
+    the command that allows them; None where there is none."""
+    for name, value in _SYSCTLS:
+        if _read_sysctl(name) == value:
+            wanted = {"0": "1" if "clone" in name else "10000", "1": "0"}[value]
+            return f"{name} is {value}", f"sudo sysctl {name}={wanted}"
+    return None
 
 
 def _read_sysctl(name: str) -> str:

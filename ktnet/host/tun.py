@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import struct
 from ipaddress import IPv4Address
 
@@ -40,11 +41,10 @@ DNS_BACKLOG = 128
 """Of the TCP listener: local applications whose answer was truncated, all at once."""
 
 
-def open_tun(name: str) -> int:
-    """A new, non-persistent TUN of this name: it is gone when the last descriptor is closed.
+def open_device() -> int:
+    """A descriptor of the device, which isn't a TUN yet; non-blocking.
 
-    Non-blocking; packets come and go behind a virtio_net_hdr, TCP of up to 64 KiB unsegmented and
-    without checksums. Raises HostPermissionError, or HostNetworkError where the name is taken.
+    Raises HostPermissionError where it is missing, no device, or not ours to use.
     """
     try:
         descriptor = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -52,6 +52,28 @@ def open_tun(name: str) -> int:
         raise HostPermissionError(
             f"{DEVICE} can't be opened: {error.strerror}", hint=_device_hint(error.errno)
         ) from error
+    if not stat.S_ISCHR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise HostPermissionError(
+            f"{DEVICE} is no device", hint=f"mknod {DEVICE} c 10 200, in place of what is there"
+        )
+    return descriptor
+
+
+def build_missing_right() -> HostPermissionError:
+    """Why a process without NET_ADMIN makes no TUN."""
+    return HostPermissionError(
+        "the TUN device can't be made: the capability NET_ADMIN is missing", hint=RIGHTS_HINT
+    )
+
+
+def open_tun(name: str) -> int:
+    """A new, non-persistent TUN of this name: it is gone when the last descriptor is closed.
+
+    Non-blocking; packets come and go behind a virtio_net_hdr, TCP of up to 64 KiB unsegmented and
+    without checksums. Raises HostPermissionError, or HostNetworkError where the name is taken.
+    """
+    descriptor = open_device()
     try:
         flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL
         fcntl.ioctl(descriptor, TUNSETIFF, _IFREQ.pack(name.encode(), flags))
@@ -59,10 +81,7 @@ def open_tun(name: str) -> int:
     except OSError as error:
         os.close(descriptor)
         if error.errno == errno.EPERM:
-            raise HostPermissionError(
-                "the TUN device can't be made: the capability NET_ADMIN is missing",
-                hint=RIGHTS_HINT,
-            ) from error
+            raise build_missing_right() from error
         raise HostNetworkError(f"the TUN device {name} can't be made: {error.strerror}") from error
     return descriptor
 

@@ -24,6 +24,7 @@ from ktnet.link.membership import open_membership
 from ktnet.link.names import Names
 from ktnet.link.probe import Probe
 from ktnet.stream.carrier import Carrier
+from ktnet.stream.ledger import Ledger
 from ktnet.stream.openings import ChannelOpening, DeadOpening
 from ktnet.wire.channel import Surroundings, Traffic
 from ktnet.wire.flow import Opening, Receiver
@@ -110,14 +111,22 @@ class Link:
             )
         return opening
 
-    def listen(self, port: int, target: Target) -> AbstractAsyncContextManager[InboundListener]:
+    def listen(
+        self, port: int, target: Target, ledger: Ledger | None = None
+    ) -> AbstractAsyncContextManager[InboundListener]:
         """Have the shadow listen on this port of its pod, and connect what comes to `target`.
 
-        `target` is (host, port), as seen from here. TunnelError where the shadow won't listen, or
-        the connection is down.
+        `target` is (host, port), as seen from here; what comes stands in `ledger`. TunnelError
+        where the shadow won't listen, or the connection is down.
         """
         return open_inbound_listener(
-            self._connection, self._carrier, self._windows, self._surroundings, port, target
+            self._connection,
+            self._carrier,
+            self._windows,
+            self._surroundings,
+            port,
+            target,
+            ledger if ledger is not None else Ledger(),
         )
 
     def register(self, registration: Registration) -> AbstractAsyncContextManager[None]:

@@ -18,10 +18,10 @@ import asyncssh
 from ktnet.errors import TunnelError
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.internals import set_next_window
-from ktnet.stream.relay import RelayReceiver
+from ktnet.stream.ledger import Ends, Ledger
 from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
 from ktnet.wire.channel import ChannelFlow, Surroundings
-from ktnet.wire.flow import OpenFailure
+from ktnet.wire.flow import OpenFailure, Receiver
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class InboundListener:
         surroundings: Surroundings,
         port: int,
         target: Target,
+        ledger: Ledger,
     ) -> None:
         self.port = port
         self._connection = connection
@@ -51,6 +52,7 @@ class InboundListener:
         self._windows = windows
         self._surroundings = surroundings
         self._target = target
+        self._ledger = ledger
         self._probes: list[str] = []
         self._connecting: set[asyncio.Task[Any]] = set()
         self._listener: asyncssh.SSHListener | None = None
@@ -110,6 +112,7 @@ class InboundListener:
                 raise
             log.info("%s:%d -> port %d: %s", host, port, self.port, error.reason)
             self._surroundings.traffic.flows_failed += 1
+            self._ledger.failed()
             raise asyncssh.ChannelOpenError(error.failure.value, error.reason) from error
         finally:
             self._connecting.discard(task)
@@ -118,7 +121,7 @@ class InboundListener:
         )
         return _watch_from_the_start(self._carrier.build_session(flow), flow)
 
-    async def _open_receiver(self, host: str, port: int) -> RelayReceiver | EchoReceiver:
+    async def _open_receiver(self, host: str, port: int) -> Receiver:
         if host in self._probes:
             return EchoReceiver()
         receiver = await open_target(*self._target, timeout_s=CONNECT_TIMEOUT_S)
@@ -126,7 +129,8 @@ class InboundListener:
             receiver.closed(reset=True)
             raise TargetFailed(OpenFailure.SHORTAGE, "the tunnel broke meanwhile")
         log.debug("%s:%d -> port %d: connected to %s:%d", host, port, self.port, *self._target)
-        return receiver
+        ends = Ends((host, port), self._target, receiver.find_ends(), is_inbound=True)
+        return self._ledger.begin(ends, receiver)
 
 
 def _watch_from_the_start(session: Any, flow: ChannelFlow) -> Any:
@@ -149,9 +153,10 @@ async def open_inbound_listener(
     surroundings: Surroundings,
     port: int,
     target: Target,
+    ledger: Ledger,
 ) -> AsyncIterator[InboundListener]:
     """See `ktnet.link.connection.Link.listen`."""
-    listener = InboundListener(connection, carrier, windows, surroundings, port, target)
+    listener = InboundListener(connection, carrier, windows, surroundings, port, target, ledger)
     await listener.open()
     try:
         yield listener

@@ -25,7 +25,7 @@ _PING_INTERVAL_S = 0.02
 R = TypeVar("R", Source, Sink)
 
 
-class _Told(Generic[R]):
+class Told(Generic[R]):
     """A receiver that passes all on to `end`, and tells when the flow opens and how it ends."""
 
     takes_views = True
@@ -87,7 +87,7 @@ class _Told(Generic[R]):
 
 
 @asynccontextmanager
-async def _open_flow(dialer: Dialer, host: str, port: int, told: _Told[R]) -> AsyncIterator[Flow]:
+async def open_flow(dialer: Dialer, host: str, port: int, told: Told[R]) -> AsyncIterator[Flow]:
     """A flow that is reset when the context is left. Raises TunnelError."""
     opening = dialer.open_tcp(host, port, _ORIGIN, told)
     try:
@@ -114,9 +114,9 @@ async def measure_download(dialer: Dialer, seconds: float) -> float:
     """Octets a second from the shadow, over so many seconds from the first octet on."""
     loop = asyncio.get_running_loop()
     sink = Sink(MOST_S)
-    told: _Told[Sink] = _Told(sink)
-    async with _open_flow(dialer, SPEED_HOST, CHARGEN_PORT, told):
-        await _wait_heard(told)
+    told: Told[Sink] = Told(sink)
+    async with open_flow(dialer, SPEED_HOST, CHARGEN_PORT, told):
+        await wait_heard(told)
         before, start_s = sink.taken_bytes, loop.time()
         await _wait_or_break(told, seconds)
         return (sink.taken_bytes - before) / (loop.time() - start_s)
@@ -126,9 +126,9 @@ async def measure_upload(dialer: Dialer, seconds: float) -> float:
     """Octets a second to the shadow: sent for so long, and timed until all of it has arrived."""
     loop = asyncio.get_running_loop()
     source = Source(MOST_S)
-    told: _Told[Source] = _Told(source)
+    told: Told[Source] = Told(source)
     start_s = loop.time()
-    async with _open_flow(dialer, SPEED_HOST, DISCARD_PORT, told):
+    async with open_flow(dialer, SPEED_HOST, DISCARD_PORT, told):
         start_s = loop.time()
         await _wait_or_break(told, seconds)
         source.stop()
@@ -143,19 +143,20 @@ async def measure_upload(dialer: Dialer, seconds: float) -> float:
     return int(said) / spent_s
 
 
-async def _wait_or_break(told: _Told[R], seconds: float) -> None:
+async def _wait_or_break(told: Told[R], seconds: float) -> None:
     """So long, or until the tunnel breaks: then it is raised."""
     done, _ = await asyncio.wait({told.over}, timeout=seconds)
     for each in done:
         each.result()
 
 
-async def _wait_heard(told: _Told[R]) -> None:
+async def wait_heard(told: Told[R], timeout_s: float = _OPEN_TIMEOUT_S) -> None:
+    """Until the first octet since `heard` was cleared. Raises TunnelError."""
     try:
-        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await told.heard.wait()
     except TimeoutError as error:
-        raise TunnelError(f"nothing came within {_OPEN_TIMEOUT_S:g} s") from error
+        raise TunnelError(f"nothing came within {timeout_s:g} s") from error
     if told.over.done():
         told.over.result()
 
@@ -164,14 +165,14 @@ async def measure_round_trips(dialer: Dialer, is_enough: Callable[[int], bool]) 
     """Seconds of single octets to the shadow and back, one after the other, until so many are
     enough. At least one."""
     loop = asyncio.get_running_loop()
-    told: _Told[Sink] = _Told()
+    told: Told[Sink] = Told()
     trips: list[float] = []
-    async with _open_flow(dialer, PROBE_HOST, 1, told) as flow:
+    async with open_flow(dialer, PROBE_HOST, 1, told) as flow:
         while not trips or not is_enough(len(trips)):
             told.heard.clear()
             sent_s = loop.time()
             flow.write(b"\0")
-            await _wait_heard(told)
+            await wait_heard(told)
             trips.append(loop.time() - sent_s)
             await asyncio.sleep(_PING_INTERVAL_S)
     return trips
@@ -182,8 +183,8 @@ async def measure_setups(dialer: Dialer, host: str, port: int, count: int) -> li
     loop = asyncio.get_running_loop()
     spent = []
     for _ in range(count):
-        told: _Told[Sink] = _Told()
+        told: Told[Sink] = Told()
         start_s = loop.time()
-        async with _open_flow(dialer, host, port, told):
+        async with open_flow(dialer, host, port, told):
             spent.append(loop.time() - start_s)
     return spent

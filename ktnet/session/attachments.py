@@ -25,6 +25,7 @@ from ktnet.link.backoff import Backoff
 from ktnet.link.connection import open_link
 from ktnet.link.keys import new_client_key
 from ktnet.session.cluster import Cluster
+from ktnet.stream.ledger import Ledger
 from ktnet.tasks import open_tasks
 from ktnet.wire.meshmark import Registration
 from ktnet.wire.meshrecord import build_selector
@@ -46,6 +47,7 @@ class Attachments:
         router: str,
         registration: Registration,
         ports: tuple[ExposedPort, ...],
+        ledger: Ledger,
         streams: asyncio.TaskGroup,
         links: asyncio.TaskGroup,
     ) -> None:
@@ -53,6 +55,7 @@ class Attachments:
         self._cluster = cluster
         self._registration = registration
         self._ports = ports
+        self._ledger = ledger
         self._streams = streams
         self._links = links
         self._key, _ = new_client_key()
@@ -167,7 +170,9 @@ class Attachments:
                 )
             )
             for port in self._ports:
-                await parts.enter_async_context(link.listen(port.remote, (port.host, port.local)))
+                await parts.enter_async_context(
+                    link.listen(port.remote, (port.host, port.local), self._ledger)
+                )
             await parts.enter_async_context(link.register(self._registration))
             connected()
             self._attached.add(pod.uid)
@@ -202,10 +207,14 @@ class Attachments:
 
 @asynccontextmanager
 async def open_attachments(
-    cluster: Cluster, router: str, registration: Registration, ports: tuple[ExposedPort, ...]
+    cluster: Cluster,
+    router: str,
+    registration: Registration,
+    ports: tuple[ExposedPort, ...],
+    ledger: Ledger,
 ) -> AsyncIterator[Attachments]:
     """Attach to all pods of the router, whatever becomes of them, until the context is left."""
     async with open_tasks() as streams, open_tasks() as links:
-        attachments = Attachments(cluster, router, registration, ports, streams, links)
+        attachments = Attachments(cluster, router, registration, ports, ledger, streams, links)
         links.create_task(attachments.run_watch(), name=f"watch the pods of {router}")
         yield attachments

@@ -207,12 +207,12 @@ class ExchangeSession:
             **self.tunnel.describe(),
             "exchanged": self._plan.subject.title,
             "mode": self._options.mode,
-            "exposed": self._inbound.describe(),
+            **self._inbound.describe(),
         }
 
-    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return await self.tunnel.tell_live()
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on."""
+        return await self._inbound.tell_live(request)
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""
@@ -231,11 +231,12 @@ async def open_exchange_session(
         cluster = await parts.enter_async_context(open_cluster(options.cluster))
         report.step("cluster", cluster.describe())
         await tidy(cluster, report)
+        await require_rights(cluster.api, cluster.namespace, list_required("exchange"))
         make_plan = plan_by_scale if options.mode == "scale" else plan_by_selector
         plan = await make_plan(
             cluster, options.name, options.exposures, options.on_disconnect, report
         )
-        needed = (*list_required("exchange"), *list_for_exchange(plan.subject.plural))
+        needed = list_for_exchange(plan.subject.plural)
         await require_rights(cluster.api, cluster.namespace, needed)
         restoring = await plan_restoring(
             cluster, plan.subject, options.mode, options.shadow.service_account, report

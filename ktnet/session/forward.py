@@ -16,6 +16,7 @@ from ktnet.session.podforward import PodDialer
 from ktnet.session.report import Report
 from ktnet.session.targets import Forward, Target
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.stream.ledger import CountedDialer, Ledger
 from ktnet.stream.listener import open_listener
 from ktnet.tasks import open_tasks
 from ktnet.wire.flow import Dialer, OpenFailure
@@ -51,6 +52,7 @@ class ForwardSession:
     tunnel: Tunnel | None
     listening: list[str] = field(default_factory=list)
     """ "127.0.0.1:8080 -> service/tomcat:80" for each."""
+    ledger: Ledger = field(default_factory=Ledger)
 
     async def watch(self) -> None:
         """Waits until the tunnel is lost; raises what became of it."""
@@ -71,11 +73,12 @@ class ForwardSession:
             state = self.tunnel.describe()
         else:
             state = {"namespace": self.cluster.namespace, "context": self.cluster.context}
-        return {**state, "forwards": self.listening}
+        return {**state, "forwards": self.listening, "flows": self.ledger.describe()}
 
-    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return {} if self.tunnel is None else await self.tunnel.tell_live()
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on."""
+        told = {} if self.tunnel is None else await self.tunnel.tell_live()
+        return {**told, "flows": self.ledger.describe_flows(request.flows)}
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""
@@ -149,8 +152,9 @@ async def _enter_listener(
             seen.add(failure)
             report.note(f"{there}: {CAUSES[failure]}")
 
+    counted = CountedDialer(dialer, session.ledger)
     listener = open_listener(
-        address, forward.local_port, dialer, (host, forward.remote_port), failed
+        address, forward.local_port, counted, (host, forward.remote_port), failed
     )
     try:
         port = await parts.enter_async_context(listener)
@@ -159,6 +163,7 @@ async def _enter_listener(
             f"can't listen on {address}:{forward.local_port}: {error.strerror or error}",
             hint="another local port: LOCAL:REMOTE, or :REMOTE for any free one",
         ) from error
+    counted.listens_at = (address, port)
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     session.listening.append(f"{where} -> {there}")
     report.step("forward", session.listening[-1])

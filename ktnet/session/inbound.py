@@ -15,8 +15,10 @@ from ktnet.cluster.exchange.exposure import ExposedPort
 from ktnet.link.connection import Link
 from ktnet.link.inbound import InboundListener
 from ktnet.link.localport import LocalPort
+from ktnet.session.live import LiveRequest
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel
+from ktnet.stream.ledger import Ledger
 from ktnet.tasks import open_tasks
 
 PROOF_TIMEOUT_S = 10.0
@@ -37,11 +39,12 @@ class Exposed:
         """This machine's side of it."""
         return f"{self.port.host}:{self.port.local}"
 
-    async def hold(self, link: Link) -> None:
+    async def hold(self, link: Link, ledger: Ledger) -> None:
         """Have the shadow at the other end of `link` listen while something does here."""
+        target = (self.port.host, self.port.local)
         while True:
             await self.local.wait_for(listening=True)
-            async with link.listen(self.port.remote, (self.port.host, self.port.local)) as held:
+            async with link.listen(self.port.remote, target, ledger) as held:
                 self.held[link] = held
                 self.first_held.set()
                 try:
@@ -72,13 +75,14 @@ class Inbound:
 
     def __init__(self, tunnel: Tunnel, ports: Iterable[ExposedPort]) -> None:
         self.exposed = [Exposed(port) for port in ports]
+        self.ledger = Ledger()
         self._tunnel = tunnel
 
     async def serve(self, link: Link) -> None:
         """Until the link is lost."""
         async with open_tasks() as tasks:
             for each in self.exposed:
-                tasks.create_task(each.hold(link))
+                tasks.create_task(each.hold(link, self.ledger))
             await link.wait_closed()
 
     async def is_listening(self) -> bool:
@@ -97,8 +101,18 @@ class Inbound:
             if listener is not None:
                 await link.prove(listener, self._tunnel.shadow.pod.ip, PROOF_TIMEOUT_S)
 
-    def describe(self) -> list[dict[str, Any]]:
-        """For `ktnet status`."""
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on."""
+        return {
+            **await self._tunnel.tell_live(),
+            "flows": self.ledger.describe_flows(request.flows),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """For `ktnet status`: the ports, and the counts of what came by them."""
+        return {"exposed": self._describe_ports(), "flows": self.ledger.describe()}
+
+    def _describe_ports(self) -> list[dict[str, Any]]:
         return [
             {
                 "port": each.port.remote,

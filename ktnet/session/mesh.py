@@ -66,12 +66,12 @@ class MeshSession:
             **self.tunnel.describe(),
             "name": self.workload,
             "mark": self.mark,
-            "exposed": self.inbound.describe(),
+            **self.inbound.describe(),
         }
 
-    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return await self.tunnel.tell_live()
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on."""
+        return await self.inbound.tell_live(request)
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

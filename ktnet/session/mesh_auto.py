@@ -31,6 +31,7 @@ from ktnet.session.mesh import MeshOptions
 from ktnet.session.mesh_member import Member, MeshPlan, TakenOut
 from ktnet.session.patience import RETRY_INTERVAL_S
 from ktnet.session.report import Report
+from ktnet.stream.ledger import Ledger
 from ktnet.tasks import open_tasks
 from ktnet.wire.record import parse_record as parse_exchange
 
@@ -43,7 +44,8 @@ class MeshAutoSession:
         self._plan = plan
         self._report = report
         self._name = _new_name(plan.service.name)
-        self._member = Member(cluster, plan, self._name, report)
+        self._ledger = Ledger()
+        self._member = Member(cluster, plan, self._name, report, self._ledger)
         self._exposed = [Exposed(port) for port in plan.ports]
         self._joined = asyncio.Event()
         self._ending = asyncio.Event()
@@ -101,7 +103,7 @@ class MeshAutoSession:
 
     async def _come_back(self) -> None:
         self._plan = await make_plan(self._cluster, self._plan.options)
-        self._member = Member(self._cluster, self._plan, self._name, self._report)
+        self._member = Member(self._cluster, self._plan, self._name, self._report, self._ledger)
         await self._live_once(lambda: self._report.note(f"{self.describe_mark()} again"))
 
     def _fail(self, error: KtnetError) -> None:
@@ -146,6 +148,7 @@ class MeshAutoSession:
                 {"port": each.port.remote, "local": each.here, "listening": each.local.is_listening}
                 for each in self._exposed
             ],
+            "flows": self._ledger.describe(),
         }
 
     @property
@@ -153,9 +156,9 @@ class MeshAutoSession:
         """There are several, to the router's pods."""
         return
 
-    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
-        """Nothing beyond its state: how far the router's pods are, none of them says."""
-        return {}
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on; how far the router's pods are, none of them says."""
+        return {"flows": self._ledger.describe_flows(request.flows)}
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

@@ -39,6 +39,7 @@ from ktnet.session.mesh import MeshOptions
 from ktnet.session.patience import retry_while_away
 from ktnet.session.report import Report
 from ktnet.session.tunnel import build_spec
+from ktnet.stream.ledger import Ledger
 from ktnet.tasks import open_tasks
 from ktnet.wire.meshmark import Registration
 from ktnet.wire.meshrecord import Member as Entry
@@ -97,7 +98,10 @@ class Absence:
 class Member:
     """One membership, joined and left in one task."""
 
-    def __init__(self, cluster: Cluster, plan: MeshPlan, name: str, report: Report) -> None:
+    def __init__(
+        self, cluster: Cluster, plan: MeshPlan, name: str, report: Report, ledger: Ledger
+    ) -> None:
+        """What comes here stands in `ledger`."""
         self.name = name
         self.router: Router | None = None
         self.attachments: Attachments | None = None
@@ -106,6 +110,7 @@ class Member:
         self._cluster = cluster
         self._plan = plan
         self._report = report
+        self._ledger = ledger
         self.is_out = False
 
     # -- to join ---------------------------------------------------------------------------------
@@ -146,7 +151,11 @@ class Member:
             await self._make_lease(self.router)
             attachments = await parts.enter_async_context(
                 open_attachments(
-                    self._cluster, self.router.name, self._build_registration(), self._plan.ports
+                    self._cluster,
+                    self.router.name,
+                    self._build_registration(),
+                    self._plan.ports,
+                    self._ledger,
                 )
             )
             self.attachments = attachments

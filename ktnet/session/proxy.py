@@ -16,6 +16,7 @@ from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.stream.ledger import CountedDialer, Ledger
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ProxySession:
 
     tunnel: Tunnel
     server: ProxyServer
+    ledger: Ledger
 
     async def watch(self) -> None:
         """Waits until the tunnel is lost; raises what became of it."""
@@ -53,11 +55,15 @@ class ProxySession:
             **self.tunnel.describe(),
             "proxy": f"{address}:{port}",
             "clients": asdict(self.server.counters),
+            "flows": self.ledger.describe(),
         }
 
-    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return await self.tunnel.tell_live()
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on."""
+        return {
+            **await self.tunnel.tell_live(),
+            "flows": self.ledger.describe_flows(request.flows),
+        }
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""
@@ -78,14 +84,16 @@ async def open_proxy_session(options: ProxyOptions, report: Report) -> AsyncIter
         report.step("cluster", cluster.describe())
         spec = build_spec(options.shadow, cluster.namespace)
         tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
+        ledger = Ledger()
+        dialer = CountedDialer(tunnel, ledger)
         server = await parts.enter_async_context(
-            open_proxy_server(options.address, options.port, tunnel, options.credentials)
+            open_proxy_server(options.address, options.port, dialer, options.credentials)
         )
-        address, port = server.address
+        address, port = dialer.listens_at = server.address
         report.step("proxy", f"SOCKS5 and HTTP on {address}:{port}")
         for line in build_exports(address, port, cluster.api.target.server, options.credentials):
             report.show(line)
-        yield ProxySession(tunnel, server)
+        yield ProxySession(tunnel, server, ledger)
 
 
 def build_exports(

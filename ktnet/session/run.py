@@ -69,12 +69,12 @@ class RunSession:
             **self.tunnel.describe(),
             "name": self.name,
             "addresses": self.addresses,
-            "exposed": self.inbound.describe(),
+            **self.inbound.describe(),
         }
 
-    async def tell_live(self, _: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return await self.tunnel.tell_live()
+    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
+        """What goes on, for who looks on."""
+        return await self.inbound.tell_live(request)
 
     async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
         """Raises NotFound: no name of this machine is decided upon here."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ktnet.errors import NotFound, TunnelError, UsageError
+from ktnet.link.fetch import build_get, measure_fetches
 from ktnet.link.speed import (
     measure_download,
     measure_round_trips,
@@ -37,33 +39,56 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-def parse_speed_request(request: Json) -> tuple[float, Forward | None]:
-    """(seconds, target) of a control request. Raises UsageError."""
+@dataclass(frozen=True, slots=True)
+class SpeedRequest:
+    """What is to be measured."""
+
+    seconds: float
+    """Each direction."""
+    target: Forward | None = None
+    """Where the shadow is to connect to."""
+    path: str = ""
+    """What is to be fetched there, by HTTP; empty for nothing."""
+
+
+def parse_speed_request(request: Json) -> SpeedRequest:
+    """From a control request. Raises UsageError."""
     seconds: Any = request.get("seconds")
+    path: Any = request.get("get", "")
     words: Any = request.get("target")
     if type(seconds) not in (int, float) or not 0.1 <= seconds <= MOST_S:
         raise UsageError(f"a measurement takes 0.1 to {MOST_S:g} seconds each way")
+    if not isinstance(path, str) or (path and words is None):
+        raise UsageError(
+            "what is to be fetched is a path of a target", hint="svc/NAME PORT --get /"
+        )
     if words is None:
-        return float(seconds), None
+        return SpeedRequest(float(seconds))
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise UsageError("a target is an object or a host, and its port")
     found = parse_forwards(tuple(words))
     if len(found) != 1:
         raise UsageError("one target and one port are measured at a time")
-    return float(seconds), found[0]
+    if path:
+        try:
+            build_get("", path)
+        except ValueError as error:
+            raise UsageError(f"{path!r}: {error}") from error
+    return SpeedRequest(float(seconds), found[0], path)
 
 
 async def answer_speed(request: Json, tunnel: Tunnel | None) -> Json:
     """What a session measures for who asks it. Raises UsageError, and as `measure_speed`."""
-    seconds, forward = parse_speed_request(request)
+    wanted = parse_speed_request(request)
     if tunnel is None:
         raise NotFound("there is no tunnel of this session's own, or not yet")
-    return await measure_speed(tunnel, seconds, forward)
+    return await measure_speed(tunnel, wanted)
 
 
-async def measure_speed(tunnel: Tunnel, seconds: float, forward: Forward | None) -> Json:
+async def measure_speed(tunnel: Tunnel, wanted: SpeedRequest) -> Json:
     """All legs; milliseconds, and megabits a second. Raises TunnelError where it breaks meanwhile,
     NotFound where there is no such target."""
+    seconds, forward = wanted.seconds, wanted.target
     host = (
         await find_host(tunnel.cluster, forward.target, use_shadow=True)
         if forward is not None
@@ -97,8 +122,24 @@ async def measure_speed(tunnel: Tunnel, seconds: float, forward: Forward | None)
             "name": f"{forward.target}:{forward.remote_port}",
             "setup_ms": summarise(connects),
             "connect_ms": round(own_s * 1000, 3),
+            "get": await _measure_get(tunnel, host, wanted) if wanted.path else None,
         }
-    return measured
+    return measured | {"slow": find_slow(measured)}
+
+
+async def _measure_get(tunnel: Tunnel, host: str, wanted: SpeedRequest) -> Json:
+    assert wanted.target is not None  # noqa: S101  (there is no path without one)
+    port = wanted.target.remote_port
+    request = build_get(f"{host}:{port}", wanted.path)
+    fetched = await measure_fetches(tunnel, host, port, request, wanted.seconds)
+    return {
+        "path": wanted.path,
+        "status": fetched.status,
+        "count": len(fetched.first_byte_s),
+        "bytes": fetched.octets,
+        "mbit_s": to_mbit(fetched.octets / fetched.spent_s),
+        "first_byte_ms": summarise(fetched.first_byte_s),
+    }
 
 
 def summarise(samples: list[float]) -> Json:
@@ -116,8 +157,8 @@ def to_mbit(bytes_a_second: float) -> float:
     return round(bytes_a_second * 8 / 1e6, 3)
 
 
-def find_slow(measured: Json) -> list[str]:
-    """In words, where the time goes: pure."""
+def find_slow(measured: Json) -> str:
+    """In a sentence, where the time goes: pure."""
     tunnel, target = measured["tunnel"], measured["target"]
     request = measured["api_server"]["request_ms"]["median"]
     trip = tunnel["idle_ms"]["median"]
@@ -127,16 +168,22 @@ def find_slow(measured: Json) -> list[str]:
     }
     if target is not None:
         shares[f"between the shadow and {target['name']}"] = target["connect_ms"]
+        if target.get("get"):
+            first = target["get"]["first_byte_ms"]["median"]
+            shares[f"in {target['name']}, until it answers"] = max(
+                0.0, first - trip - target["connect_ms"]
+            )
     slowest = max(shares, key=lambda leg: shares[leg])
-    found = [f"most of the time is spent {slowest} ({shares[slowest]:.1f} ms)"]
+    whole = sum(shares.values())
+    found = [f"most of the time is spent {slowest}: {shares[slowest]:.1f} of {whole:.1f} ms"]
     for name in ("download", "upload"):
         loaded = tunnel[name]["loaded_ms"]["median"]
         if loaded > max(5 * trip, trip + 20):
             found.append(
-                f"while a {name} runs, round trips take {loaded:.1f} ms instead of {trip:.1f}: "
+                f"while a {name} runs, round trips take {loaded:.1f} ms instead of {trip:.1f}, so "
                 "something on the way holds much back"
             )
-    return found
+    return "; ".join(found)
 
 
 async def _measure_loaded(tunnel: Tunnel, measuring: Awaitable[float]) -> tuple[float, list[float]]:

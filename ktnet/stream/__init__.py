@@ -8,6 +8,9 @@ Behind it asyncssh has the `outlet` for a transport; `internals` is the one plac
 private names. `carrier` chooses: where this asyncssh isn't the one that was expected, it does
 everything.
 
+The `ledger` stands where streams come in, and knows which connections there are and what they have
+carried.
+
 `openings` open a channel for a flow, `target` dials what a flow is meant for. `socketflow` makes a
 TCP socket a flow, `joining` makes one connection of two flows.
 """

@@ -92,6 +92,12 @@ class RelayReceiver:
         self._transport = transport
         self._fd: int = transport.get_extra_info("socket").fileno()
 
+    def find_ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """The socket's other end, and its own; None where it is closed already."""
+        there = self._transport.get_extra_info("peername")
+        here = self._transport.get_extra_info("sockname")
+        return ((there[0], there[1]), (here[0], here[1])) if there and here else None
+
     def opened(self, flow: Flow) -> None:
         """The client is told that the target is connected."""
         if self._target.gone:

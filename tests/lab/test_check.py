@@ -1,4 +1,7 @@
-"""`ktnet check` against environments that are broken in one way each: one ✗, and the right one."""
+"""`ktnet check` against environments that are broken in one way each: one ✗, and the right one.
+
+And sessions that are started in the same environments: they end with the words of that very line.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from api_client import ask
 from connect_client import HOST_STATE, OBJECTS, differences
+from name_scene import in_namespace, pid_of_laptop
 from ordinary_user import public_directory
 
 from ktnet.cluster.rights import build_roles, list_required
@@ -45,6 +51,48 @@ def check(lab: Lab, *options: str, before: tuple[str, ...] = ()) -> tuple[int, l
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)["checks"]
+
+
+SESSIONS = {
+    "connect": ("connect",),
+    "proxy": ("connect", "--mode", "proxy", "--listen", "127.0.0.1:10800"),
+    "exec": ("exec",),
+    "forward": ("forward", "svc/tomcat", ":80"),
+    "run": ("run", "mine", "--expose", "8080"),
+    "exchange": ("exchange", "tomcat", "--expose", "8080"),
+    "mesh": ("mesh", "tomcat", "--expose", "8080", "--version-mark", "x"),
+}
+"""The command lines of what takes a tunnel; `exec` is to be followed by its command."""
+
+CHECKS = {"proxy": ("connect", "--mode", "proxy")}
+"""What is checked for them, where that isn't their name."""
+
+
+def check_broken(
+    lab: Lab,
+    name: str,
+    code: int,
+    *options: str,
+    before: tuple[str, ...] = (),
+    session: str = "connect",
+) -> dict[str, Any]:
+    """The one ✗, which has to be `name`'s; a session ends with its words, hint and code."""
+    what = CHECKS.get(session, (session,))
+    found = check(lab, *what, *options, before=before)
+    assert failing(found[1]) == [name], found[1]
+    assert found[0] == code
+    (failed,) = [each for each in found[1] if each["result"] == "fail"]
+    words = options if "-n" in options else ("-n", "demo", *options)
+    end = ("--", "true") if session == "exec" else ()
+    command = lab.exec(*before, *KTNET, *SESSIONS[session], *words, *end)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    print(done.stderr, failed)
+    hint = f"  hint: {failed['hint']}" if failed["hint"] else ""
+    said = done.stderr.splitlines()
+    assert f"ktnet: {failed['detail']}" in said
+    assert not hint or hint in said
+    assert done.returncode == code
+    return dict(failed)
 
 
 def failing(checks: list[dict[str, Any]]) -> list[str]:
@@ -132,19 +180,38 @@ BROKEN_CONFIGS = {
 @pytest.mark.parametrize("broken", BROKEN_CONFIGS)
 def test_broken_kubeconfigs(lab: Lab, tmp_path: Path, broken: str) -> None:
     change, name, code = BROKEN_CONFIGS[broken]
-    found = check(lab, "--kubeconfig", changed_kubeconfig(lab, tmp_path, change))
-    assert failing(found[1]) == [name]
-    assert found[0] == code
+    path = changed_kubeconfig(lab, tmp_path, change)
+    check_broken(lab, name, code, "--kubeconfig", path)
+
+
+BREAKS = ("credentials", "shadow", "rights")
+PAIRS = (
+    [(session, name) for session in SESSIONS if session != "connect" for name in BREAKS]
+    if "KTNET_SOAK" in os.environ
+    else [
+        *[("proxy", "credentials"), ("exec", "credentials"), ("forward", "rights")],
+        *[("run", "rights"), ("exchange", "shadow"), ("mesh", "shadow")],
+    ]
+)
+
+
+@pytest.mark.parametrize(("session", "name"), PAIRS)
+def test_other_sessions_say_it_too(lab: Lab, tmp_path: Path, session: str, name: str) -> None:
+    if name == "credentials":
+        path = changed_kubeconfig(lab, tmp_path, BROKEN_CONFIGS["wrong-token"][0])
+        check_broken(lab, name, 4, "--kubeconfig", path, session=session)
+    elif name == "shadow":
+        check_broken(lab, name, 11, "-n", "nowhere", session=session)
+    else:
+        path = str(lab.user("ada", *rules_without("get", "pods/log")))
+        check_broken(lab, name, 5, "--kubeconfig", path, session=session)
 
 
 def test_no_kubeconfig_and_no_yaml(lab: Lab, tmp_path: Path) -> None:
-    code, checks = check(lab, "--kubeconfig", str(tmp_path / "none"))
-    assert (code, failing(checks)) == (2, ["kubeconfig"])
+    check_broken(lab, "kubeconfig", 2, "--kubeconfig", str(tmp_path / "none"))
     (tmp_path / "broken").write_text("{")
-    code, checks = check(lab, "--kubeconfig", str(tmp_path / "broken"))
-    assert (code, failing(checks)) == (2, ["kubeconfig"])
-    code, checks = check(lab, "--context", "nowhere")
-    assert (code, failing(checks)) == (2, ["kubeconfig"])
+    check_broken(lab, "kubeconfig", 2, "--kubeconfig", str(tmp_path / "broken"))
+    check_broken(lab, "kubeconfig", 2, "--context", "nowhere")
 
 
 # --- rights and the namespace ---
@@ -164,10 +231,8 @@ def rules_without(verb: str, resource: str) -> list[dict[str, Any]]:
 )
 def test_a_right_less(lab: Lab, right: Any) -> None:
     path = lab.user("ada", *rules_without(right.verb, right.resource))
-    code, checks = check(lab, "--kubeconfig", str(path))
-    assert (code, failing(checks)) == (5, ["rights"])
-    detail = next(each["detail"] for each in checks if each["name"] == "rights")
-    assert f"{right.verb} {right.resource}" in detail
+    failed = check_broken(lab, "rights", 5, "--kubeconfig", str(path))
+    assert f"{right.verb} {right.resource}" in failed["detail"]
 
 
 def test_only_what_is_required(lab: Lab) -> None:
@@ -179,14 +244,35 @@ def test_only_what_is_required(lab: Lab) -> None:
 
 
 def test_no_such_namespace(lab: Lab) -> None:
-    code, checks = check(lab, "-n", "nowhere")
-    assert (code, failing(checks)) == (11, ["shadow"])
+    check_broken(lab, "shadow", 11, "-n", "nowhere")
 
 
-def test_what_pod_security_would_not_admit(lab: Lab) -> None:
-    code, checks = check(lab, "--service-account", "nobody")
-    assert failing(checks) in ([], ["shadow"])
-    assert code in (0, 6)
+def test_a_service_account_that_is_not_there(lab: Lab) -> None:
+    failed = check_broken(lab, "shadow", 6, "--service-account", "nobody")
+    assert 'serviceaccount "nobody" not found' in failed["detail"]
+
+
+@contextmanager
+def quota(lab: Lab, hard: dict[str, str]) -> Iterator[None]:
+    """On demo."""
+    path = "/api/v1/namespaces/demo/resourcequotas"
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight"}}
+    ask(lab, "POST", path, body | {"spec": {"hard": hard}})
+    try:
+        yield
+    finally:
+        ask(lab, "DELETE", f"{path}/tight")
+
+
+def test_a_quota_that_is_used_up(lab: Lab) -> None:
+    with quota(lab, {"count/pods": "1"}):
+        failed = check_broken(lab, "shadow", 6)
+    assert "exceeded quota: tight" in failed["detail"]
+
+
+def test_a_quota_of_jobs(lab: Lab) -> None:
+    with quota(lab, {"count/jobs.batch": "0"}):
+        check_broken(lab, "shadow", 6)
 
 
 # --- the machine ---
@@ -199,14 +285,27 @@ def without_net_admin() -> tuple[str, ...]:
 
 
 def test_no_net_admin(lab: Lab) -> None:
-    code, checks = check(lab, before=without_net_admin())
-    assert (code, failing(checks)) == (3, ["rights-here"])
+    check_broken(lab, "rights-here", 3, before=without_net_admin())
 
 
 def test_no_tun_device(lab: Lab) -> None:
     hide = 'mount -t tmpfs none /dev/net && exec "$@"'
-    code, checks = check(lab, before=("unshare", "-m", "sh", "-c", hide, "sh"))
-    assert (code, failing(checks)) == (3, ["tun"])
+    before = ("unshare", "-m", "sh", "-c", hide, "sh")
+    check_broken(lab, "tun", 3, before=before)
+    check_broken(lab, "tun", 3, before=before, session="exec")
+
+
+def test_something_else_in_place_of_the_device(lab: Lab) -> None:
+    put = 'mount -t tmpfs none /dev/net && touch /dev/net/tun && exec "$@"'
+    check_broken(lab, "tun", 3, before=("unshare", "-m", "sh", "-c", put, "sh"))
+
+
+def test_no_namespaces_of_ones_own(lab: Lab) -> None:
+    """In a user namespace whose owner may make no further ones."""
+    forbid = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
+    before = ("unshare", "-Ur", "sh", "-c", forbid, "sh")
+    failed = check_broken(lab, "user-namespaces", 3, before=before, session="exec")
+    assert "max_net_namespaces is 0" in failed["detail"]
 
 
 def test_an_ordinary_user_without_sudo(lab: Lab) -> None:
@@ -218,8 +317,7 @@ def test_an_ordinary_user_without_sudo(lab: Lab) -> None:
         shutil.copy(lab.directory / "kubeconfig", config)
         os.chown(config, 65534, 65534)
         before = (setpriv, *user, "env", "PATH=/none")
-        code, checks = check(lab, "--kubeconfig", str(config), before=before)
-    assert (code, failing(checks)) == (3, ["rights-here"])
+        check_broken(lab, "rights-here", 3, "--kubeconfig", str(config), before=before)
 
 
 def test_routes_that_are_in_the_way_are_told(lab: Lab) -> None:
@@ -235,7 +333,18 @@ def test_routes_that_are_in_the_way_are_told(lab: Lab) -> None:
 def test_nothing_is_left_to_capture(lab: Lab) -> None:
     lab.run("ip", "address", "add", "10.0.0.1/8", "dev", "lo")
     try:
-        code, checks = check(lab)
+        check_broken(lab, "routes", 8)
     finally:
         lab.run("ip", "address", "del", "10.0.0.1/8", "dev", "lo")
-    assert (code, failing(checks)) == (8, ["routes"])
+
+
+def test_a_firewall_that_eats_what_comes_out_of_a_tun(lab: Lab) -> None:
+    laptop = pid_of_laptop(lab)
+    chain = "add chain inet wall in { type filter hook input priority 0; policy drop; }"
+    accepted = ('iif "lo" accept', 'iifname "eth0" accept')
+    rules = [f"add rule inet wall in {rule}" for rule in accepted]
+    in_namespace(laptop, "add table inet wall", chain, *rules)
+    try:
+        check_broken(lab, "firewall", 8)
+    finally:
+        in_namespace(laptop, "delete table inet wall")

@@ -71,7 +71,15 @@ def test_a_sessions_own_tunnel_is_measured(lab: Lab) -> None:
             check_figures(measured)
             assert measured["session"] == session["session"]
             assert measured["target"] is None
-            said = lab.run(*words, "svc/tomcat", "80")
+            fetched = json.loads(lab.run(*words, "svc/tomcat", "80", "--get", "/", "-o", "json"))[
+                "target"
+            ]["get"]
+            assert fetched["status"] == 200
+            assert fetched["count"] > 1
+            assert fetched["bytes"] > 100 * fetched["count"]
+            assert fetched["first_byte_ms"]["median"] > 0
+            said = lab.run(*words, "svc/tomcat", "80", "--get", "/")
+            assert "GET /: first byte" in said
             assert "shadow <-> service/tomcat:80" in said
             assert "most of the time is spent" in said
             assert client.end() == (0, "")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ktnet.cluster.server.api import Api
+from ktnet.cluster.server.review import require_namespace
 from ktnet.errors import NotFound, UsageError
 from ktnet.wire import meshrecord
 
@@ -86,12 +87,13 @@ async def find_subject(api: Api, namespace: str, text: str, *, services: bool = 
                 + ("" if not services else " or service/NAME")
                 + (", and service/NAME with --mode selector" if plural == "services" else ""),
             )
-        return Subject(plural, await api.get(plural, name, namespace=namespace))  # type: ignore[arg-type]
+        wanted, text = [plural], name
     for plural in wanted:
         try:
             return Subject(plural, await api.get(plural, text, namespace=namespace))  # type: ignore[arg-type]
         except NotFound:
             continue
+    await require_namespace(api, namespace)
     kinds = " or ".join(plural.removesuffix("s") for plural in wanted)
     raise NotFound(
         f"namespace {namespace} has no {kinds} called {text}",

@@ -20,6 +20,11 @@ _RBAC = re.compile(r'User "[^"]*" cannot (?P<verb>\S+) resource|is forbidden:$')
 (quota, PodSecurity, webhooks) answers 403 too, in words of its own."""
 
 
+_NO_NAMESPACE = re.compile(r'namespaces "([^"]*)" not found')
+"""k8s.io/apiserver, pkg/admission/plugin/namespace/lifecycle: of an object that is to be made in a
+namespace, which isn't there."""
+
+
 class Expired(KtnetError):
     """A watch can't go on from where it was (410 Gone): list anew."""
 
@@ -93,6 +98,11 @@ def build_error(status: Status, verb: str, resource: str, namespace: str | None)
                 f"not allowed to {(match and match['verb']) or verb} {resource} {scope}"
                 + (f": {status.message}" if status.message else ""),
                 hint="docs/rights.md has the Role that ktnet needs",
+            )
+        case 404 if missing := _NO_NAMESPACE.fullmatch(status.message):
+            error = NotFound(
+                f"there is no namespace {missing[1]}",
+                hint="kubectl get namespaces; -n NAME chooses another one",
             )
         case 404:
             error = NotFound(f"{said} ({scope})")

@@ -345,7 +345,10 @@ class Api:
                 hint="is certificate-authority-data of the kubeconfig this cluster's?",
             ) from error
         except TimeoutError as error:
-            raise ClusterUnreachable(f"the API server at {server} does not answer") from error
+            raise ClusterUnreachable(
+                f"the API server at {server} does not answer",
+                hint="is a VPN or an HTTP proxy (HTTPS_PROXY) needed to get there?",
+            ) from error
         except (aiohttp.ClientError, OSError, *SOCKS_FAILURES) as error:
             raise ClusterUnreachable(
                 f"can't reach the API server at {server}: {_find_cause(error)}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from ktnet.cluster.rights import Right, describe_rights, find_missing
@@ -30,6 +31,21 @@ async def require_rights(api: Api, namespace: str, rights: Iterable[Right]) -> N
             f"not allowed to {describe_rights(missing, namespace)}",
             hint="docs/rights.md has the Role that ktnet needs",
         )
+
+
+async def require_namespace(api: Api, namespace: str) -> None:
+    """Raises NotFound where there is no such namespace, as far as we may know.
+
+    In one that isn't there, everything that is asked for is just not found; only of what is to be
+    made there the server says why. So a Lease is, in a dry run.
+    """
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"generateName": "ktnet-"},
+    }
+    with suppress(Forbidden):
+        await api.create("leases", lease, namespace=namespace, dry_run=True)
 
 
 async def list_missing(api: Api, namespace: str, rights: Iterable[Right]) -> list[Right]:

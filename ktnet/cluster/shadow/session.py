@@ -39,9 +39,16 @@ from ktnet.cluster.shadow.manifests import (
 )
 from ktnet.cluster.shadow.podwatch import run_pod_watch
 from ktnet.cluster.shadow.startup import wait_for_pod
-from ktnet.cluster.shadow.verdict import RunningPod, find_end, is_job_lost, owner_uid_of, uid_of
+from ktnet.cluster.shadow.verdict import (
+    RunningPod,
+    build_admission_error,
+    find_end,
+    is_job_lost,
+    owner_uid_of,
+    uid_of,
+)
 from ktnet.cluster.sideload.bundle import build_part, list_part_names
-from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, ShadowFailed
+from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT
 
@@ -349,7 +356,7 @@ def _admission() -> Iterator[None]:
         yield
     except Refused as error:
         # A quota, a webhook, or a field that this cluster doesn't take.
-        raise ShadowFailed(f"the cluster refuses the shadow: {error.message}") from error
+        raise build_admission_error(error.message) from error
 
 
 def _new_name(command: str) -> str:

@@ -5,6 +5,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,13 @@ _CONFIG_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PreStartHookError"}
 )
 """The container can't be made or started; pkg/kubelet/kuberuntime/kuberuntime_container.go."""
+
+
+_FRAME = re.compile(
+    r"^(?:Error creating: |can't create \S+ in namespace \S+: )?(?:\S+ \"[^\"]*\" is forbidden: )?"
+)
+"""What stands before the cause: by the Job's controller, by us, and by the API server's admission
+(k8s.io/apiserver, pkg/admission/errors.go)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,19 @@ def judge_pod(pod: Json) -> RunningPod | Waiting:
         raise RemoteProtocolError("the API server sent a pod of an unknown shape") from error
 
 
+def build_admission_error(said: str) -> ShadowFailed:
+    """What the cluster has against the shadow: its answer to a Job, an Event about the Job's pod,
+    or what it says in a dry run. The same words for all three, without the object's name."""
+    return ShadowFailed(
+        f"the cluster does not admit the shadow: {_FRAME.sub('', said)}",
+        hint="is there a quota or a policy (PodSecurity, webhook) in this namespace?",
+    )
+
+
 def judge_event(event: Json) -> None:
     """Raise ShadowFailed for an Event of the Job that says it can't create its pod."""
     if event.get("reason") == "FailedCreate":
-        raise ShadowFailed(
-            f"the cluster does not admit the shadow pod: {_say(event.get('message'))}",
-            hint="is there a quota or a policy (PodSecurity, webhook) in this namespace?",
-        )
+        raise build_admission_error(_say(event.get("message")))
 
 
 def find_end(pod: Json) -> str:

@@ -51,14 +51,14 @@ export class Picture {
     this.set("laptop", count ? "good" : "unknown", count === 1 ? "1 session" : `${count} sessions`,
       sample ? `${sample.flows_open} connections` : "");
     this.set("api", reachable, cluster?.context ?? "", cluster?.error ? "no answer" : session?.via ?? "");
-    this.set("shadow", state, tunnel ?? "", session?.ssh ? `ssh: ${session.ssh}` : "");
+    this.set("shadow", state, tunnel ?? "", countReconnects(session?.tunnel));
     const services = cluster?.services?.length;
     this.set("cluster", state === "good" ? "good" : "unknown",
       services === undefined ? "" : `${services} Services`, cluster ? cluster.namespace || "all namespaces" : "");
     const rate = sample && ((sample.up_bytes_per_s ?? 0) + (sample.down_bytes_per_s ?? 0));
     this.setWay(0, state, rate === null || rate === undefined ? "" : formatRate(rate));
     const far = sample?.round_trip_s;
-    this.setWay(1, state, typeof far === "number" ? formatSeconds(far) : "");
+    this.setWay(1, state, typeof far === "number" ? `⇄ ${formatSeconds(far)}` : "");
     this.setWay(2, state, "");
     this.svg.setAttribute("aria-label",
       PARTS.map((name) => `${TITLES[name]}: ${this.parts[name].group.dataset.words}`).join("; "));
@@ -75,6 +75,11 @@ export class Picture {
     this.ways[index].group.setAttribute("class", `way ${state}`);
     setText(this.ways[index].text, words);
   }
+}
+
+function countReconnects(tunnel) {
+  if (!tunnel) return "";
+  return tunnel.reconnects === 1 ? "1 reconnect" : `${tunnel.reconnects} reconnects`;
 }
 
 const shorten = (text) => (text.length > 22 ? `${text.slice(0, 21)}…` : text);

@@ -4,7 +4,9 @@ import { draw, setText } from "./dom.js";
 
 const WIDTH = 600;
 const HEIGHT = 150;
-const SPAN_S = 300;
+const TOP = 20;
+const BOTTOM = HEIGHT - 18;
+const SPANS_S = [60, 120, 300];
 
 export class Plot {
   // `lines`: [{name, className, value(sample)}]; `format` turns a value into words.
@@ -13,14 +15,21 @@ export class Plot {
     this.format = format;
     this.paths = lines.map(({ className }) => draw("path", { class: `line ${className}` }));
     this.top = draw("text", { x: 4, y: 14, class: "tick" });
-    this.now = draw("text", { x: WIDTH - 4, y: 14, class: "tick end" });
+    this.half = draw("text", { x: 4, y: (TOP + BOTTOM) / 2 - 4, class: "tick" });
+    this.begin = draw("text", { x: 4, y: HEIGHT - 4, class: "tick" });
+    // A line's words have its colour, and its dashes, so that two that meet are both seen.
+    this.words = lines.map(({ className }) => draw("tspan", { class: `word ${className}` }));
+    this.now = draw("text", { x: WIDTH - 4, y: 14, class: "tick end" }, ...this.words);
     this.svg = draw(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", preserveAspectRatio: "none" },
-      draw("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 1, y2: HEIGHT - 1, class: "axis" }),
-      draw("line", { x1: 0, x2: WIDTH, y1: 20, y2: 20, class: "grid" }),
-      ...this.paths,
+      ...[TOP, (TOP + BOTTOM) / 2, BOTTOM].map((y) =>
+        draw("line", { x1: 0, x2: WIDTH, y1: y, y2: y, class: "grid" })),
+      ...this.paths.toReversed(), // the first has dashes, and is to be seen on the others
       this.top,
+      this.half,
+      this.begin,
+      draw("text", { x: WIDTH - 4, y: HEIGHT - 4, class: "tick end" }, "now"),
       this.now,
     );
     parent.replaceChildren(this.svg);
@@ -28,23 +37,27 @@ export class Plot {
 
   show(samples) {
     const end = samples.length ? samples[samples.length - 1].at_s : 0;
-    const recent = samples.filter((sample) => sample.at_s > end - SPAN_S);
+    const known = samples.length ? end - samples[0].at_s : 0;
+    const span = SPANS_S.find((each) => known <= each) ?? SPANS_S.at(-1);
+    const recent = samples.filter((sample) => sample.at_s >= end - span);
     const values = recent.flatMap((sample) => this.lines.map(({ value }) => value(sample) ?? 0));
     const most = roundUp(Math.max(...values, 0));
     this.lines.forEach(({ value }, index) => {
-      this.paths[index].setAttribute("d", buildPath(recent, value, end, most));
+      this.paths[index].setAttribute("d", buildPath(recent, value, end, span, most));
     });
     setText(this.top, most ? this.format(most) : "");
+    setText(this.half, most ? this.format(most / 2) : "");
+    setText(this.begin, `${span / 60} min ago`);
     const words = this.lines.map(({ name, value }) => {
       const last = recent.length ? value(recent[recent.length - 1]) : null;
       return `${name} ${last === null ? "–" : this.format(last)}`;
     });
-    setText(this.now, words.join("   "));
+    this.words.forEach((word, index) => setText(word, (index ? "\u2003" : "") + words[index]));
     this.svg.setAttribute("aria-label", `${words.join(", ")}; at most ${this.format(most)}`);
   }
 }
 
-function buildPath(samples, value, end, most) {
+function buildPath(samples, value, end, span, most) {
   let path = "";
   let isDown = true; // a gap: nothing is known between these two
   for (const sample of samples) {
@@ -53,8 +66,8 @@ function buildPath(samples, value, end, most) {
       isDown = true;
       continue;
     }
-    const x = WIDTH * (1 - (end - sample.at_s) / SPAN_S);
-    const y = HEIGHT - 2 - (most ? here / most : 0) * (HEIGHT - 22);
+    const x = WIDTH * (1 - (end - sample.at_s) / span);
+    const y = BOTTOM - (most ? here / most : 0) * (BOTTOM - TOP);
     path += `${isDown ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`;
     isDown = false;
   }

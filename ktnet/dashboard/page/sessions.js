@@ -8,12 +8,12 @@ const COLUMNS = [
   ["Namespace", ({ namespace }) => namespace],
   ["Context", ({ context }) => context],
   ["State", ({ state }) => state],
-  ["Up for", ({ since }) => formatAge((Date.now() - Date.parse(since)) / 1000)],
-  ["Reconnects", ({ tunnel }) => tunnel?.reconnects],
-  ["Flows", ({ flows }) => flows?.flows_open],
-  ["Up", ({ flows }) => flows && formatBytes(flows.bytes_up)],
-  ["Down", ({ flows }) => flows && formatBytes(flows.bytes_down)],
-  ["Names asked", ({ dns }) => dns?.queries],
+  ["Up for", ({ since }) => formatAge((Date.now() - Date.parse(since)) / 1000), null, "number"],
+  ["Reconnects", ({ tunnel }) => tunnel?.reconnects, null, "number"],
+  ["Open", ({ flows }) => flows?.flows_open, null, "number"],
+  ["Up", ({ flows }) => flows && formatBytes(flows.bytes_up), null, "number"],
+  ["Down", ({ flows }) => flows && formatBytes(flows.bytes_down), null, "number"],
+  ["Names asked", ({ dns }) => dns?.queries, null, "number"],
   ["Pod", ({ pod }) => pod],
 ];
 

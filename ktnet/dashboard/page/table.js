@@ -4,13 +4,14 @@
 import { build, setText } from "./dom.js";
 
 export class Table {
-  // `columns`: [[title, text(record), build(record)?]]; `keyOf(record)` tells rows apart. What
-  // `build` returns is put into the cell when its row is made; then it is left alone.
+  // `columns`: [[title, text(record), build(record)?, className?]]; `keyOf(record)` tells rows
+  // apart. What `build` returns is put into the cell when its row is made; then it is left alone.
   constructor(parent, label, columns, keyOf) {
     this.columns = columns;
     this.keyOf = keyOf;
     this.rows = new Map();
-    const titles = columns.map(([title]) => build("th", { scope: "col" }, title));
+    const titles = columns.map(([title, , , className = ""]) =>
+      build("th", { scope: "col", class: className }, title));
     this.body = build("tbody");
     parent.append(
       build("table", { "aria-label": label }, build("thead", {}, build("tr", {}, ...titles)), this.body),
@@ -38,7 +39,8 @@ export class Table {
   }
 
   buildRow(record) {
-    const cells = this.columns.map(([, , make]) => build("td", {}, ...(make ? [make(record)] : [])));
+    const cells = this.columns.map(([, , make, className = ""]) =>
+      build("td", { class: className }, ...(make ? [make(record)] : [])));
     return build("tr", {}, ...cells);
   }
 }

@@ -5,14 +5,20 @@ import { Table } from "./table.js";
 
 const place = ([address, port]) => `${address}:${port}`;
 
+// What comes from the cluster leads to a port of this machine.
+const toWhom = ({ inbound, service, destination }) => {
+  if (inbound) return `here, port ${destination[1]}`;
+  return service ? `${service}:${destination[1]}` : place(destination);
+};
+
 const FLOWS = [
   ["Process", ({ process }) => process || "–"],
-  ["To", ({ service, destination }) => (service ? `${service}:${destination[1]}` : place(destination))],
-  ["Address", ({ destination }) => place(destination)],
+  ["To", toWhom],
+  ["Address", ({ inbound, source, destination }) => (inbound ? `from ${place(source)}` : place(destination))],
   ["State", ({ state }) => state],
-  ["Up", ({ bytes_up }) => formatBytes(bytes_up)],
-  ["Down", ({ bytes_down }) => formatBytes(bytes_down)],
-  ["Age", ({ age_s }) => formatAge(age_s)],
+  ["Up", ({ bytes_up }) => formatBytes(bytes_up), null, "number"],
+  ["Down", ({ bytes_down }) => formatBytes(bytes_down), null, "number"],
+  ["Age", ({ age_s }) => formatAge(age_s), null, "number"],
 ];
 
 const QUERIES = [
@@ -22,7 +28,7 @@ const QUERIES = [
   ["Whose", ({ zone }) => zone],
   ["Answer", ({ answer }) => answer],
   ["From memory", ({ from_memory }) => (from_memory ? "yes" : "")],
-  ["Took", ({ took_s }) => formatSeconds(took_s)],
+  ["Took", ({ took_s }) => formatSeconds(took_s), null, "number"],
 ];
 
 export function openFlows(parent) {

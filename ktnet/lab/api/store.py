@@ -189,7 +189,7 @@ class Store:
             dying = "deletionTimestamp" in existing["metadata"]
             prefix = "object is being deleted: " if dying else ""
             raise already_exists(resource.group, plural, name, prefix=prefix)
-        if namespace and not dry_run:
+        if namespace:  # in a dry run too, which only counts for nothing afterwards
             check_quotas(resource, new, self.catalog, partial(self.list, namespace=namespace))
         if plural == "services":
             taken = list_taken(self._objects["services"].values())

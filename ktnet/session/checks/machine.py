@@ -6,35 +6,40 @@ import os
 import platform
 import re
 import shutil
-import stat
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import Literal
 
-from ktnet.errors import HostPermissionError, UsageError
+from ktnet.errors import HostPermissionError, KtnetError, UsageError
+from ktnet.host.channel import build_missing_sudo
+from ktnet.host.sandbox import find_limit, try_sandbox
+from ktnet.host.tun import DEVICE, build_missing_right, open_device
 from ktnet.session.checks.result import Check, fail, ok, skip, warn
 
 OLDEST_PYTHON = (3, 11)
-TUN = Path("/dev/net/tun")
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(.*)")
-_USERNS_LIMITS = {
-    "/proc/sys/kernel/unprivileged_userns_clone": "1",
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "0",
-}
-"""What these have to say for an ordinary user to make a user namespace, where they exist."""
+
+Needs = Literal["host", "sandbox", "nothing"]
+"""What a command takes of this machine: its network changed, a network of its own, or neither."""
 
 
-def check_machine(*, needs_tun: bool) -> Iterator[Check]:
-    """Everything that can be told without root and without the cluster."""
+def check_machine(needs: Needs) -> Iterator[Check]:
+    """Everything that can be told without root and without the cluster. For a process with one
+    thread."""
     yield _check_python()
     yield _check_packages()
-    if not needs_tun:
+    if needs == "nothing":
         yield skip("tun", "this command changes nothing of this machine")
         return
-    yield _check_device()
-    yield _check_rights()
-    yield _check_user_namespaces()
+    device = _check_device(by_helper=needs == "host" and os.geteuid() != 0)
+    yield device
+    if needs == "host":
+        yield _check_rights()
+        yield _check_user_namespaces()
+    elif device.result != "fail":
+        yield _check_sandbox()
 
 
 def _check_python() -> Check:
@@ -65,43 +70,25 @@ def _check_packages() -> Check:
     return ok("packages", ", ".join(found))
 
 
-def _check_device() -> Check:
+def _check_device(*, by_helper: bool) -> Check:
     try:
-        mode = TUN.stat().st_mode
-    except OSError as error:
-        return fail(
-            "tun",
-            HostPermissionError(
-                f"{TUN}: {error.strerror}",
-                hint="modprobe tun; in a container, --device /dev/net/tun; or use --mode proxy",
-            ),
-        )
-    if not stat.S_ISCHR(mode):
-        return fail("tun", HostPermissionError(f"{TUN} is no device", hint="mknod it anew"))
-    return ok("tun", f"{TUN} is there")
+        os.close(open_device())
+    except HostPermissionError as error:
+        if by_helper and isinstance(error.__cause__, PermissionError):
+            return skip("tun", f"{DEVICE} is root's alone, and so for the helper to open")
+        return fail("tun", error)
+    return ok("tun", f"{DEVICE} can be opened")
 
 
 def _check_rights() -> Check:
     if os.geteuid() == 0:
         if has_net_admin():
             return ok("rights-here", "root, with NET_ADMIN")
-        return fail(
-            "rights-here",
-            HostPermissionError(
-                "root without NET_ADMIN, as in a container that was not given it",
-                hint="--cap-add NET_ADMIN; or use --mode proxy",
-            ),
-        )
+        return fail("rights-here", build_missing_right())
     sudo = shutil.which("sudo")
     if sudo:
         return ok("rights-here", f"an ordinary user; {sudo} will start the helper")
-    return fail(
-        "rights-here",
-        HostPermissionError(
-            "an ordinary user, and there is no sudo",
-            hint="use --mode proxy, which needs no rights; or start as root",
-        ),
-    )
+    return fail("rights-here", build_missing_sudo())
 
 
 def has_net_admin() -> bool:
@@ -113,24 +100,16 @@ def has_net_admin() -> bool:
 
 
 def _check_user_namespaces() -> Check:
-    for path, wanted in _USERNS_LIMITS.items():
-        try:
-            found = Path(path).read_text().strip()
-        except OSError:
-            continue
-        if found != wanted:
-            setting = path.removeprefix("/proc/sys/").replace("/", ".")
-            return warn(
-                "user-namespaces",
-                f"{setting} is {found}: ordinary users can't make them",
-                f"only rootless use needs them; sysctl -w {setting}={wanted} allows it",
-            )
+    limit = find_limit()
+    if limit is not None:
+        setting, remedy = limit
+        return warn("user-namespaces", f"{setting}, which only `ktnet exec` minds", remedy)
+    return ok("user-namespaces", "ordinary users can make them, for `ktnet exec`")
+
+
+def _check_sandbox() -> Check:
     try:
-        most = int(Path("/proc/sys/user/max_user_namespaces").read_text())
-    except (OSError, ValueError):
-        most = 1
-    if most == 0:
-        return warn(
-            "user-namespaces", "user.max_user_namespaces is 0", "only rootless use needs them"
-        )
-    return ok("user-namespaces", "ordinary users can make them")
+        try_sandbox()
+    except KtnetError as error:
+        return fail("user-namespaces", error)
+    return ok("user-namespaces", "a network of its own can be made for the command")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.leftovers import list_leftovers
 from ktnet.cluster.rights import (
     Command,
-    describe_rights,
+    Optional,
+    Right,
     list_for_router,
     list_optional,
     list_required,
+    list_welcome,
 )
 from ktnet.cluster.server.answers import Refused
-from ktnet.cluster.server.review import list_missing
+from ktnet.cluster.server.review import list_missing, require_rights
 from ktnet.cluster.shadow.manifests import build_job
-from ktnet.errors import Forbidden, KtnetError, NotFound, ShadowFailed
+from ktnet.cluster.shadow.verdict import build_admission_error
+from ktnet.errors import Forbidden, KtnetError
 from ktnet.link.keys import new_client_key
 from ktnet.session.checks.result import Check, fail, ok, skip, warn
 from ktnet.session.cluster import Cluster
@@ -25,13 +29,36 @@ from ktnet.session.options import ShadowOptions
 from ktnet.session.tunnel import build_spec
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Those of a command."""
+
+    required: tuple[Right, ...]
+    optional: tuple[Optional, ...]
+
+
+def choose_rights(command: str, shadow: ShadowOptions, *, only_tunnel: bool) -> Rights:
+    """What `ktnet COMMAND` asks for; with `only_tunnel`, it needs no names of this machine."""
+    if command == "mesh":
+        # What it does where nothing else is said.
+        return Rights(list_for_router(), list_optional("mesh"))
+    kind = cast("Command", command if command in get_args(Command) else "connect")
+    required = list_required(
+        kind,
+        port_forward=shadow.via == "port-forward",
+        sideload=shadow.sideload,
+    )
+    needs_names = kind != "connect" or not only_tunnel
+    return Rights(required, list_optional(kind) if needs_names else list_welcome())
+
+
 async def check_namespace(
-    cluster: Cluster, command: Command, shadow: ShadowOptions
+    cluster: Cluster, command: str, needed: Rights, shadow: ShadowOptions
 ) -> AsyncIterator[Check]:
     """In the order in which a session would meet it."""
-    rights = await _check_required(cluster, command, shadow)
+    rights = await _check_required(cluster, command, needed)
     yield rights
-    async for check in _check_optional(cluster, command):
+    async for check in _check_optional(cluster, needed):
         yield check
     if rights.result == "fail":
         yield skip("shadow", "not tried without the rights")
@@ -40,28 +67,18 @@ async def check_namespace(
     yield await _check_leftovers(cluster)
 
 
-async def _check_required(cluster: Cluster, command: Command, shadow: ShadowOptions) -> Check:
-    needed = (
-        list_for_router()  # what `ktnet mesh` does where nothing else is said
-        if command == "mesh"
-        else list_required(command, port_forward=shadow.via == "port-forward")
-    )
-    missing = await list_missing(cluster.api, cluster.namespace, needed)
-    if missing:
-        return fail(
-            "rights",
-            Forbidden(
-                f"not allowed to {describe_rights(missing, cluster.namespace)}",
-                hint="docs/rights.md has the Role that ktnet needs",
-            ),
-        )
+async def _check_required(cluster: Cluster, command: str, needed: Rights) -> Check:
+    try:
+        await require_rights(cluster.api, cluster.namespace, needed.required)
+    except Forbidden as error:
+        return fail("rights", error)
     return ok("rights", f"all that `ktnet {command}` needs in namespace {cluster.namespace}")
 
 
-async def _check_optional(cluster: Cluster, command: Command) -> AsyncIterator[Check]:
+async def _check_optional(cluster: Cluster, needed: Rights) -> AsyncIterator[Check]:
     lost = [
         each.lost
-        for each in list_optional(command)
+        for each in needed.optional
         if await list_missing(cluster.api, cluster.namespace, each.rights)
     ]
     for each in lost:
@@ -71,7 +88,7 @@ async def _check_optional(cluster: Cluster, command: Command) -> AsyncIterator[C
 
 
 async def _check_shadow(cluster: Cluster, shadow: ShadowOptions) -> Check:
-    """A dry run of the very pod where that may be made, else of its Job."""
+    """Dry runs of its Job, and of the very pod where that may be made."""
     _, key = new_client_key()
     spec = replace(build_spec(shadow, cluster.namespace), authorized_key=key)
     job = build_job("ktnet-check", spec)
@@ -82,34 +99,21 @@ async def _check_shadow(cluster: Cluster, shadow: ShadowOptions) -> Check:
         "metadata": template["metadata"] | {"generateName": "ktnet-check-"},
         "spec": template["spec"],
     }
+    namespace = cluster.namespace
     try:
-        await cluster.api.create("pods", pod, namespace=cluster.namespace, dry_run=True)
-    except Forbidden:
-        return await _check_job(cluster, job)
-    except NotFound as error:
-        return fail("shadow", error)
+        await cluster.api.create("jobs", job, namespace=namespace, dry_run=True)
+        try:
+            await cluster.api.create("pods", pod, namespace=namespace, dry_run=True)
+        except Forbidden:
+            return ok(
+                "shadow",
+                "its Job would be admitted; whether its pod would takes the right to create pods",
+            )
     except Refused as error:
-        return fail(
-            "shadow",
-            ShadowFailed(
-                f"the cluster would not admit the shadow: {error.message}", hint=error.hint
-            ),
-        )
-    return ok("shadow", f"would be admitted (image {spec.image} is not tried; --deep does)")
-
-
-async def _check_job(cluster: Cluster, job: dict) -> Check:  # type: ignore[type-arg]
-    try:
-        await cluster.api.create("jobs", job, namespace=cluster.namespace, dry_run=True)
-    except Refused as error:
-        return fail(
-            "shadow", ShadowFailed(f"the cluster would not admit the shadow: {error.message}")
-        )
+        return fail("shadow", build_admission_error(error.message))
     except KtnetError as error:
         return fail("shadow", error)
-    return ok(
-        "shadow", "its Job would be admitted (whether its pod would takes the right to create pods)"
-    )
+    return ok("shadow", f"would be admitted (image {spec.image} is not tried; --deep does)")
 
 
 async def _check_leftovers(cluster: Cluster) -> Check:

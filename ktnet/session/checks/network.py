@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from ktnet.cluster.cidrs import api_server_addresses, find_cluster_ranges
+from ktnet.cluster.cidrs import (
+    api_server_addresses,
+    api_server_addresses6,
+    find_cluster_ranges,
+)
 from ktnet.errors import KtnetError
 from ktnet.host.facts import HostFacts
 from ktnet.host.plan import plan_host
 from ktnet.host.survey import survey_host
-from ktnet.session.checks.result import Check, fail, ok, warn
+from ktnet.session.checks.result import Check, fail, ok, skip, warn
 from ktnet.session.cluster import Cluster
 from ktnet.session.options import ConnectOptions
 
 
-async def check_network(cluster: Cluster, options: ConnectOptions) -> AsyncIterator[Check]:
+async def check_network(
+    cluster: Cluster, options: ConnectOptions, *, changes_host: bool
+) -> AsyncIterator[Check]:
     """A plan is made as `connect` would make it, and thrown away."""
     try:
         ranges = await find_cluster_ranges(cluster.api, cluster.namespace)
         excluded = await api_server_addresses(cluster.api)
+        excluded6 = await api_server_addresses6(cluster.api)
     except KtnetError as error:
         yield fail("ranges", error)
         return
@@ -27,6 +34,9 @@ async def check_network(cluster: Cluster, options: ConnectOptions) -> AsyncItera
         yield warn("ranges", text)
     if ranges.evidence:
         yield ok("ranges", "; ".join(ranges.evidence))
+    if not changes_host:
+        yield skip("routes", "this machine's own are left as they are")
+        return
     facts = await asyncio.to_thread(survey_host)  # netlink's client has a loop of its own
     try:
         plan = plan_host(
@@ -35,6 +45,7 @@ async def check_network(cluster: Cluster, options: ConnectOptions) -> AsyncItera
             [*options.exclude, *excluded],
             included=options.include,
             ipv6=ranges.ipv6,
+            excluded6=excluded6,
         )
     except KtnetError as error:
         yield fail("routes", error)

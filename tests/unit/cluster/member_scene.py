@@ -13,6 +13,7 @@ from ktnet.session.cluster import Cluster
 from ktnet.session.mesh import MeshOptions
 from ktnet.session.mesh_member import Member, MeshPlan
 from ktnet.session.options import ClusterOptions, ShadowOptions
+from ktnet.stream.ledger import Ledger
 from ktnet.wire.meshrecord import build_selector, parse_record
 
 KINDS = (
@@ -64,7 +65,7 @@ def build_plan(service, value):
 
 def build_member(api, service, value):
     name = f"tomcat-mesh-{value}"
-    return Member(Cluster(api, "demo"), build_plan(service, value), name, Quiet())
+    return Member(Cluster(api, "demo"), build_plan(service, value), name, Quiet(), Ledger())
 
 
 def read_state(cluster):

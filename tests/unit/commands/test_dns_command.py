@@ -10,7 +10,7 @@ from dnslib import QTYPE, RR, SOA, A, DNSRecord
 from ktnet import control
 from ktnet.commands.connect import connect
 from ktnet.commands.dns import dns
-from ktnet.commands.status import describe_names
+from ktnet.commands.sessions import describe_names
 from ktnet.errors import NotFound, UsageError
 
 

@@ -8,6 +8,7 @@ import pytest
 from tunnel_ends import Recorder, open_tunnel, run, until
 
 from ktnet.errors import TunnelError, UsageError
+from ktnet.link.fetch import build_get, measure_fetches
 from ktnet.link.speed import (
     measure_download,
     measure_round_trips,
@@ -125,6 +126,11 @@ def test_a_source_holds_back_while_nobody_reads():
         {"seconds": 1, "target": "svc/a 80"},
         {"seconds": 1, "target": ["svc/a"]},
         {"seconds": 1, "target": ["svc/a", "80", "81"]},
+        {"seconds": 1, "get": "/"},
+        {"seconds": 1, "target": ["svc/a", "80"], "get": "no/slash"},
+        {"seconds": 1, "target": ["svc/a", "80"], "get": "/a b"},
+        {"seconds": 1, "target": ["svc/a", "80"], "get": "/a\r\nX: y"},
+        {"seconds": 1, "target": ["svc/a", "80"], "get": 7},
     ],
 )
 def test_requests_out_of_bounds_are_refused(request_):
@@ -145,8 +151,38 @@ def test_where_it_is_slow_is_said():
         },
         "target": {"name": "service/db:5432", "connect_ms": 3.0},
     }
-    first, second = find_slow(measured)
-    assert "between the API server and the shadow (10.0 ms)" in first
+    first, second = find_slow(measured).split("; ")
+    assert "between the API server and the shadow: 10.0 of 15.0 ms" in first
     assert "while a download runs" in second
     measured["target"]["connect_ms"] = 30.0
-    assert "between the shadow and service/db:5432" in find_slow(measured)[0]
+    assert "between the shadow and service/db:5432: 30.0" in find_slow(measured)
+    measured["target"]["get"] = {"first_byte_ms": times(200.0)}
+    assert "in service/db:5432, until it answers: 158.0 of 200.0 ms" in find_slow(measured)
+
+
+def test_what_a_server_gives_is_counted():
+    """One that answers by and by, one that says nothing, one that resets."""
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + bytes(200_000)
+
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"GET /silent " not in head:
+            writer.write(answer)
+        writer.close()
+
+    async def scenario():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with open_tunnel() as (link, _):
+            get = build_get("here", "/large")
+            fetched = await measure_fetches(link, "127.0.0.1", port, get, 0.2)
+            count = len(fetched.first_byte_s)
+            assert count >= 1
+            # The last one may have been cut off by the end of the time.
+            assert (count - 1) * len(answer) <= fetched.octets <= count * len(answer)
+            assert (fetched.status, min(fetched.first_byte_s) > 0) == (200, True)
+            with pytest.raises(TunnelError, match="without an answer"):
+                await measure_fetches(link, "127.0.0.1", port, build_get("here", "/silent"), 0.2)
+        server.close()
+
+    run(scenario())

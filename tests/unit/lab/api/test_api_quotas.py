@@ -45,6 +45,17 @@ def refusal(store: Store, pod: Obj, plural: str = "pods") -> str:
     return caught.value.message
 
 
+def test_a_dry_run_is_held_against_the_quota_and_counts_for_nothing() -> None:
+    """k8s.io/apiserver, pkg/admission/plugin/resourcequota/controller.go, checkQuotas."""
+    store = build_store()
+    bound(store, pods="1")
+    for _ in range(2):
+        store.create("pods", "demo", build_pod("tried"), dry_run=True)
+    store.create("pods", "demo", build_pod("made"))
+    with pytest.raises(ApiError, match="exceeded quota: tiny"):
+        store.create("pods", "demo", build_pod("more"), dry_run=True)
+
+
 @pytest.mark.parametrize(
     ("text", "worth"),
     [
