@@ -23,6 +23,8 @@ CONNECT = (*KTNET, "connect", "-n", "demo")
 IDLE_S = 5
 TTL_S = 10
 """`ttlSecondsAfterFinished` of the session's Job."""
+BEGUN_S = 0.15
+"""Of a processor: Python's start takes 0.03, and `ktnet --help` the whole of 0.12."""
 END_TIMEOUT_S = 30.0
 
 
@@ -46,6 +48,12 @@ class Client:
     def wait_until_executed(self) -> None:
         """Until `ktnet lab exec` has become the client itself."""
         wait_until(lambda: "lab" not in self.read_command_line())
+
+    def wait_until_begun(self) -> None:
+        """Until it is past Python's own start, in which an interrupt is Python's to tell of."""
+        self.wait_until_executed()
+        before_s = read_processor_s(self.pid)
+        wait_until(lambda: read_processor_s(self.pid) - before_s >= BEGUN_S)
 
     def read_command_line(self) -> list[str]:
         return read_command_line(self.pid)
@@ -151,6 +159,12 @@ def read_resident_bytes(pid: int) -> int:
 
 def differences(before: dict[str, Any], after: dict[str, Any], *kinds: str) -> list[str]:
     return [f"{k}: {before[k]!r} -> {after[k]!r}" for k in kinds if before[k] != after[k]]
+
+
+def read_processor_s(pid: int) -> float:
+    """How long a process has had a processor: proc(5), utime and stime."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:

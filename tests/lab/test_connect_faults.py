@@ -273,8 +273,8 @@ def test_killed_at_any_moment(lab: Lab) -> None:
     moments = random.Random(KILLS)
     for which in itertools.islice(itertools.cycle(["client", "helper", "both"]), KILLS):
         with open_client(lab) as client:
-            client.wait_until_executed()
-            time.sleep(moments.uniform(0.1, 1.2))
+            client.wait_until_begun()
+            time.sleep(moments.uniform(0.0, 1.1))
             if moments.random() < 0.3:
                 client.process.send_signal(signal.SIGINT)
             kill(client, which)
