@@ -14,7 +14,8 @@ PYTEST := $(BIN)/python -m pytest
 help:
 	@echo "make install   .venv/ with .venv/bin/ktnet in it"
 	@echo "make demo      a lab cluster, a connection to it, each step shown, all undone"
-	@echo "make test      set-up, static checks and all tests (namespace tests as root only)"
+	@echo "make test      set-up, static checks and all tests (namespace tests as root only);"
+	@echo "               KTNET_TEST_WORKERS=2 shares them between two processes"
 	@echo "make soak      the tests with their full counts"
 	@echo "make bench     ktnet beside ssh -L and sshuttle, to bench/results/ (bench-quick: 1 minute)"
 	@echo "make lint      format, lint, types and layers"

@@ -1,26 +1,34 @@
-"""Which tests run, and in which order.
+"""Which tests run, in which order, and which of them by themselves.
 
-Those with full counts run only where they were asked for (`make soak`); what is about all requests
-of a test run comes last.
+Those with full counts run only where they were asked for (`make soak`). What measures times or
+memory (`alone`) comes after all others, what is about all requests of a test run (`last`) after
+that: with workers (`workers`), in one of them, when the others have ended.
 """
 
 import os
+import signal
 import tempfile
+from pathlib import Path
 
 import pytest
+import workers
 
 REQUEST_KINDS = "KTNET_LAB_REQUEST_KINDS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Labs of this run, whoever starts them, note which kinds of requests they get."""
-    directory = tempfile.TemporaryDirectory(prefix="ktnet-kinds-")
-    os.environ[REQUEST_KINDS] = directory.name
-    config.add_cleanup(directory.cleanup)
+    if not workers.is_worker(config):
+        directory = tempfile.TemporaryDirectory(prefix="ktnet-kinds-")
+        os.environ[REQUEST_KINDS] = directory.name  # workers inherit it
+        config.add_cleanup(directory.cleanup)
+    # A script's background jobs have it ignored, and so would all programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.pluginmanager.register(workers.Workers(config, Path(os.environ[REQUEST_KINDS])))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    items.sort(key=workers.find_turn)
     if "KTNET_SOAK" in os.environ:
         return
     full = [item for item in items if item.get_closest_marker("soak")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 BENCH = Path(__file__).parents[2] / "bench"
 LEAST_RATIO = 0.12

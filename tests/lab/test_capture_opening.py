@@ -30,6 +30,7 @@ pytestmark = pytest.mark.lab
 IP_RECVERR = 11
 
 
+@pytest.mark.alone
 @in_namespace
 async def test_failures_reach_the_application_at_once():
     with Tun() as fd:

@@ -115,6 +115,7 @@ async def test_real_sockets_at_both_ends_get_the_same_bytes():
                 print(f"{way}: {float(rate):.0f} MB/s, hashed, with sockets at the far side")
 
 
+@pytest.mark.alone
 @in_namespace
 async def test_throughput_beside_the_loopback():
     FarFlow.SOURCE_BYTES = MEBIBYTES << 20

@@ -92,6 +92,7 @@ def run_program(lab: Lab, name: str, program: str, labels: dict[str, str]) -> st
     return str(phase)
 
 
+@pytest.mark.alone
 def test_a_service_answers_and_its_other_ports_are_refused_at_once(lab: Lab) -> None:
     address = service_address(lab, "web")
     assert on_node(lab, try_connect, address, 80, 2.0)[0] == "connected"

@@ -19,6 +19,7 @@ async def talk(connection, given: bytes) -> bytes:
         return await loop.sock_recv(connection, 100)
 
 
+@pytest.mark.alone
 @on_node
 async def test_connecting_to_a_port_in_the_pod(node: NodeScene) -> None:
     script = (

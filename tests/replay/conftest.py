@@ -10,7 +10,9 @@ import pytest
 from drivers import SEED
 from recordings import find_recordings, load_cases
 from replaying import Folder
+from request_kinds import write_matched
 from verdicts import build_table
+from workers import add_summary
 
 RESULTS = pytest.StashKey[list]()
 
@@ -47,14 +49,14 @@ def replayed(request, recordings):
             done[name] = folder
             request.config.stash.setdefault(RESULTS, []).append(folder.results)
             asyncio.run(_replay(driver, folder))
+            write_matched(name, folder.matched_kinds)
         return done[name]
 
     return replay
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    results = config.stash.get(RESULTS, None)
+def pytest_sessionfinish(session):
+    results = session.config.stash.get(RESULTS, None)
     if results:
-        terminalreporter.section(f"replayed recordings (KTNET_REPLAY_SEED={SEED})")
-        for line in build_table(sorted(results, key=lambda each: each.folder)):
-            terminalreporter.write_line(line)
+        table = build_table(sorted(results, key=lambda each: each.folder))
+        add_summary(session.config, f"replayed recordings (KTNET_REPLAY_SEED={SEED})", table)

@@ -133,10 +133,30 @@ def kind_of(case: Case) -> Kind:
     return build_kind(entry)
 
 
+def _find_run() -> Path:
+    """Where the labs of this test run, and all its workers, note what the last tests look at."""
+    return Path(os.environ["KTNET_LAB_REQUEST_KINDS"])
+
+
+def write_matched(driver: str, kinds: set[Kind]) -> None:
+    """For the last tests, which may run in another worker than the replaying."""
+    entries = [[k.verb, k.resource, k.content_type, sorted(k.query)] for k in kinds]
+    (_find_run() / f"{driver}.matched").write_text(json.dumps(entries))
+
+
+def read_matched(driver: str) -> set[Kind] | None:
+    """None where that driver's folder wasn't replayed in this test run."""
+    path = _find_run() / f"{driver}.matched"
+    if not path.exists():
+        return None
+    entries = json.loads(path.read_text())
+    return {Kind(*names, frozenset(query)) for *names, query in entries}
+
+
 def read_kinds(agent: str) -> set[Kind]:
     """Of all requests that a program has made of the labs of this test run."""
     kinds = set()
-    for path in Path(os.environ["KTNET_LAB_REQUEST_KINDS"]).glob("*.jsonl"):
+    for path in _find_run().glob("*.jsonl"):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             if entry["agent"] == agent:
