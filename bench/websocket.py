@@ -3,9 +3,9 @@
     python bench/websocket.py up|down POD PORT [--streams N] [--seconds S]
 
 Prints what `load.py` prints, and the seconds of processor time that it took. Each stream is a
-WebSocket of aiohttp's to the API server that KUBECONFIG names, in `v4.channel.k8s.io`, on which
-whole messages go up from memory, and messages come down to be counted. In the lab that API server
-is Python too: beside an `ssh -L` past it, ktnet's figures would tell of the lab's.
+WebSocket of aiohttp's to the API server that KUBECONFIG names, to a pod in its namespace `demo`, on
+which (`v4.channel.k8s.io`) whole messages go up from memory, and come down to be counted. In the
+lab that API server is Python too: figures beside an `ssh -L` past it would tell of the lab's.
 """
 
 import argparse
@@ -58,7 +58,7 @@ async def dial(
 ) -> aiohttp.ClientWebSocketResponse:
     """An open port-forward."""
     target = load_target(None, None)
-    path = build_target(build_path("pods", target.namespace, pod, "portforward"), {"ports": port})
+    path = build_target(build_path("pods", "demo", pod, "portforward"), {"ports": port})
     headers = await target.access.credentials.build_headers()
     socket = await session.ws_connect(
         target.server + path, headers=headers, protocols=["v4.channel.k8s.io"], max_msg_size=0
