@@ -30,7 +30,7 @@ def utc_now() -> datetime:
 def build_controllers(store: Store, ca_pem: str) -> list[Controller]:
     """All of them; `ca_pem` is what goes into each namespace's kube-root-ca.crt."""
     return [
-        NamespaceController(store, ca_pem),
+        NamespaceController(store, ca_pem, utc_now),
         DeploymentController(store, utc_now),
         ReplicaSetController(store, utc_now),
         StatefulSetController(store, utc_now),
@@ -58,7 +58,7 @@ def fill_store(store: Store, ca_pem: str) -> None:
     store.update(
         "nodes", None, topology.NODE_NAME, {**node, "status": status}, subresource="status"
     )
-    namespaces = NamespaceController(store, ca_pem)
+    namespaces = NamespaceController(store, ca_pem, utc_now)
     for namespace in objects.build_namespaces():
         store.create("namespaces", None, namespace)
         # A pod needs its namespace's ServiceAccount, now and not when the controller gets to it.

@@ -6,16 +6,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from multidict import CIMultiDict
 from recordings import Case
-from replaying import ADMIN, Lab, parse_answer
+from replaying import Lab, parse_answer
 from verdicts import MATCHED, WRONG, Verdict, judge
 
 CLOSE = 8
@@ -46,6 +47,7 @@ class Transcript:
         self.channels: dict[int, bytes] = {}
         self.lengths: dict[int, int] = {}
         self.close_code: int | None = None
+        self.pongs: list[bytes] = []
         self.whole = True
         self.cut = False
         """Frames were left out of the recording."""
@@ -69,7 +71,7 @@ class Transcript:
         return self.lengths.get(channel, 0) - len(data) + len(normalise(data))
 
     def has_as_much_as(self, other: Transcript) -> bool:
-        return all(
+        return len(self.pongs) >= len(other.pongs) and all(
             channel in self.channels and self.count(channel) >= other.count(channel)
             for channel in other.channels
         )
@@ -98,6 +100,8 @@ class Connection:
                 payload = await self.reader.readexactly(length)
                 if first & 0xF == CLOSE:
                     self.heard.close_code = int.from_bytes(payload[:2], "big")
+                elif first & 0xF == OPCODES["pong"]:
+                    self.heard.pongs.append(payload)
                 elif first & 0xF < CLOSE:
                     self.heard.add(payload)
                 self._progress.set()
@@ -133,15 +137,21 @@ class Connection:
             await self.writer.drain()
 
 
-async def replay_channels(lab: Lab, name: str, *, token: str = ADMIN) -> None:
-    """Records what becomes of a case."""
+Act = Callable[[str], Awaitable[Sequence[str]]]
+"""Does what was done meanwhile, or looks for what was seen; says what differs."""
+
+
+async def replay_channels(
+    lab: Lab, name: str, *, token: str | None = None, act: Act | None = None, paced: bool = False
+) -> None:
+    """Records what becomes of a case; `act` takes each action that was recorded beside the frames.
+
+    `paced` says that it is the recorded times at which the client speaks, by the loop's clock.
+    """
     case = lab.folder.cases[name]
-    parts = urlsplit(lab.url)
-    reader, writer = await asyncio.open_connection(
-        parts.hostname, parts.port, ssl=lab.tls, server_hostname="127.0.0.1"
-    )
+    reader, writer = await lab.open_stream()
     try:
-        writer.write(build_request(lab, case, token))
+        writer.write(build_request(lab, case, lab.admin if token is None else token))
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         status, headers = parse_head(head)
         if status != 101:
@@ -153,7 +163,7 @@ async def replay_channels(lab: Lab, name: str, *, token: str = ADMIN) -> None:
         if case.status != 101:
             lab.folder.record(name, Verdict(WRONG, (f"101 instead of {case.status}",)))
             return
-        differences = await talk(case, reader, writer, headers)
+        differences = await talk(case, reader, writer, headers, act, paced=paced)
         lab.folder.record(
             name, Verdict(WRONG, tuple(differences)) if differences else Verdict(MATCHED)
         )
@@ -162,25 +172,41 @@ async def replay_channels(lab: Lab, name: str, *, token: str = ADMIN) -> None:
 
 
 async def talk(
-    case: Case, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: Any
+    case: Case,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    headers: Any,
+    act: Act | None,
+    *,
+    paced: bool,
 ) -> list[str]:
     recorded = case.document["websocket"]
     encoded = "base64" in str(recorded["negotiated_subprotocol"])
     wanted, heard = Transcript(encoded=encoded), Transcript(encoded=encoded)
     connection = Connection(reader, writer, heard)
     left = False
+    seen: list[str] = []
+    clock = asyncio.get_running_loop().time
+    began_s = clock()
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(connection.listen())
         for frame in iterate_frames(recorded["frames"]):
+            if paced:
+                await asyncio.sleep(max(0.0, began_s + frame["t"] - clock()))
             if "action" in frame:
                 if "drops TCP" in frame["action"]:
                     left = True
                     writer.transport.abort()
+                elif act is not None:
+                    await connection.wait_for(wanted, STEP_LIMIT_S)
+                    seen += await act(frame["action"])
             elif "frames_omitted" in frame:
                 wanted.cut = True
             elif frame["direction"] == "server":
                 if frame["opcode_name"] == "close":
                     wanted.close_code = frame.get("close_code")
+                elif frame["opcode_name"] == "pong":
+                    wanted.pongs.append(bytes.fromhex(frame["hex"]))
                 elif frame["opcode"] < CLOSE:
                     wanted.add(bytes.fromhex(frame["hex"]), frame["length"])
             elif wanted.close_code is None and not left:
@@ -192,7 +218,7 @@ async def talk(
         if wanted.close_code is not None:
             await connection.wait_for_end()
         listening.cancel()
-    differences = list(compare_transcripts(wanted, heard))
+    differences = [*seen, *compare_transcripts(wanted, heard)]
     chosen = headers.get("Sec-WebSocket-Protocol")
     if chosen != recorded["negotiated_subprotocol"]:
         differences.append(f"subprotocol {chosen} instead of {recorded['negotiated_subprotocol']}")
@@ -200,6 +226,12 @@ async def talk(
 
 
 def iterate_frames(frames: list[dict]) -> Iterator[dict]:
+    frames = list(frames)
+    for place, (one, other) in enumerate(itertools.pairwise(frames)):
+        directions = one.get("direction"), other.get("direction")
+        if directions == ("server", "client") and one["hex"] == other["hex"]:
+            # An echo that was noted before what it echoes.
+            frames[place : place + 2] = other, one
     return (
         frame
         for frame in frames
@@ -218,6 +250,8 @@ def compare_transcripts(wanted: Transcript, heard: Transcript) -> Iterator[str]:
             lengths = wanted.lengths.get(channel), heard.lengths.get(channel)
             if lengths[0] != lengths[1]:
                 yield f"channel {channel}: {lengths[1]} bytes, not {lengths[0]}: {found!r:.900}"
+    if wanted.pongs != heard.pongs:
+        yield f"pongs {heard.pongs} instead of {wanted.pongs}"
     if wanted.close_code != heard.close_code:
         yield f"close code {heard.close_code} instead of {wanted.close_code}"
 

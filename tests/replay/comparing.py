@@ -28,7 +28,7 @@ VOLATILE = {
     ),
     "uid": _UID,
     "resourceVersion": r"\d+",
-    **dict.fromkeys(("clusterIP", "clusterIPs", "podIP", "ip", "hostIP"), _ADDRESS),
+    **dict.fromkeys(("clusterIP", "clusterIPs", "podIP", "ip", "hostIP", "addresses"), _ADDRESS),
     "nodePort": r"3[0-2]\d{3}",
     "healthCheckNodePort": r"3[0-2]\d{3}",
     "continue": r"[\w-]+",
@@ -43,7 +43,10 @@ VOLATILE = {
 """The one list of fields whose values differ from run to run, with the form that they have."""
 
 BOUND = frozenset(
-    {"uid", "resourceVersion", "clusterIP", "clusterIPs", "podIP", "ip", "nodePort", "continue"}
+    {
+        *("uid", "resourceVersion", "clusterIP", "clusterIPs", "podIP", "ip", "addresses"),
+        *("nodePort", "continue"),
+    }
 )
 """Of these, one recorded value is one value of the lab, wherever it occurs."""
 
@@ -55,6 +58,9 @@ LEFT_OUT = frozenset({"managedFields", "description"})
 SUFFIX = r"[bcdfghjklmnpqrstvwxz2456789]{5}"
 """What a server puts behind a generateName."""
 
+
+REFERRED = re.compile(rf"(?P<base>.+?)(-[0-9bcdfghjklmnpqrstvwxz]{{6,10}})?-{SUFFIX}")
+"""The name of a pod that a ReplicaSet or a Job has made."""
 
 _VOLATILE_TEXTS = (
     # resourceVersions in messages that no other answer need have shown.
@@ -122,7 +128,7 @@ class Bindings:
 
 
 def _family(key: str) -> str:
-    return "ip" if key in {"clusterIP", "clusterIPs", "podIP", "hostIP"} else key
+    return "ip" if key in {"clusterIP", "clusterIPs", "podIP", "hostIP", "addresses"} else key
 
 
 def compare(recorded: Any, found: Any, bindings: Bindings, path: str = "") -> list[str]:
@@ -160,9 +166,21 @@ def _compare_objects(recorded: Any, found: Any, bindings: Bindings, path: str) -
             continue
         if key == "name" and generated and recorded[key].startswith(generated):
             differences += _compare_generated(generated, recorded[key], found, bindings, path)
+        elif key == "name" and _refer_alike(recorded, found, bindings):
+            continue
         else:
             differences += compare(recorded[key], found[key], bindings, f"{path}.{key}")
     return differences
+
+
+def _refer_alike(recorded: Any, found: Any, bindings: Bindings) -> bool:
+    """Whether both refer, by uid too, to a pod whose name a controller made up of the same one."""
+    if recorded.get("kind") != "Pod" or "uid" not in recorded:
+        return False
+    names = [REFERRED.fullmatch(str(each["name"])) for each in (recorded, found)]
+    if None in names or names[0]["base"] != names[1]["base"]:
+        return False
+    return bindings.bind("name", recorded["name"], found["name"])
 
 
 def _compare_generated(

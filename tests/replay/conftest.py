@@ -7,20 +7,37 @@ import importlib
 import os
 
 import pytest
-from drivers import SEED
+from drivers import SEED, list_left_out
+from live import can_run, open_live
 from recordings import find_recordings, load_cases
 from replaying import Folder
 from request_kinds import write_matched
 from verdicts import build_table
 from workers import add_summary
 
+from ktnet.lab import harness
+
 RESULTS = pytest.StashKey[list]()
 
 
-async def _replay(driver, folder: Folder) -> Folder:
-    async with asyncio.timeout(100):
-        await driver.replay(folder)
-    return folder
+async def _replay(driver, folder: Folder, running) -> None:
+    # Side by side: both wait most of the time.
+    async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+        tasks.create_task(driver.replay(folder))
+        if running is not None:
+            tasks.create_task(_replay_live(driver, folder, running))
+
+
+async def _replay_live(driver, folder: Folder, running) -> None:
+    async with open_live(folder, running) as lab:
+        await driver.replay_live(lab)
+
+
+@pytest.fixture(scope="session")
+def running_lab():
+    """A whole lab, for what kubelets and controllers do."""
+    with harness.open_lab(f"replay-{os.getpid()}") as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +61,13 @@ def replayed(request, recordings):
             driver = importlib.import_module(name)
             load = getattr(driver, "load", load_cases)
             cases = load(recordings / driver.FOLDER)
-            folder = Folder(driver.FOLDER, cases, driver.LISTED, SEED)
+            folder = Folder(driver.FOLDER, cases, list_left_out(driver), SEED)
             # Known to the table from now on, even if the driver fails half way.
             done[name] = folder
             request.config.stash.setdefault(RESULTS, []).append(folder.results)
-            asyncio.run(_replay(driver, folder))
+            live = hasattr(driver, "LIVE") and can_run()
+            running = request.getfixturevalue("running_lab") if live else None
+            asyncio.run(_replay(driver, folder, running))
             write_matched(name, folder.matched_kinds)
         return done[name]
 

@@ -48,7 +48,7 @@ async def replay_made(folder: Folder) -> None:
         service = {"metadata": {"name": lab.name("df-svc2")}, "spec": spec}
         lab.store.create("services", namespace, service)
         made = (
-            NamespaceController(lab.store, "<PEM placeholder>"),
+            NamespaceController(lab.store, "<PEM placeholder>", utc_now),
             EndpointsController(lab.store, utc_now),
         )
         async with open_controllers(lab, *made):

@@ -10,6 +10,8 @@ import json
 import re
 
 from controllers import open_controllers, wait_until
+from live import LiveLab
+from live_ownership import CASES, replay_ownership
 from replaying import Folder, Lab, settle_object
 from scene import add_shown, build_cluster
 from verdicts import MATCHED, WRONG, Verdict
@@ -17,16 +19,15 @@ from verdicts import MATCHED, WRONG, Verdict
 from ktnet.lab.controllers.garbage import GarbageCollector
 
 FOLDER = "05-ownership"
-MATCHED_AT_LEAST = 13
-_EVENTS = "is what all controllers and a kubelet write, in their order: tests/unit/lab/controllers"
-LISTED = dict.fromkeys(
-    (
-        *("bare-pods-with-deployment-labels", "endpoints-join-without-readiness-probe"),
-        *("job-gcbg-events", "job-gcdefault-events", "job-gcfg-events", "job-gcfgblock-events"),
-        *("job-gcorphan-events", "job-ttl-events"),
-    ),
-    _EVENTS,
-)
+MATCHED_AT_LEAST = 21
+LISTED: dict[str, str] = {}
+LIVE = CASES
+
+
+async def replay_live(lab: LiveLab) -> None:
+    await replay_ownership(lab)
+
+
 NAMESPACE = "transcripts"
 
 

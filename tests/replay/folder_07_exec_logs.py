@@ -1,7 +1,4 @@
-"""07-exec-logs: exec over WebSockets, and logs.
-
-Not replayed: what needs a terminal.
-"""
+"""07-exec-logs: exec over WebSockets, and logs."""
 
 from __future__ import annotations
 
@@ -11,22 +8,27 @@ import time
 from datetime import datetime
 
 from channels import replay_channels
+from live import LiveLab
+from live_pods import TERMINALS, replay_terminals
 from pods import Log, LoopbackPods, bind_pod, run_pod, set_state
 from replaying import Folder, Lab
 from scene import build_cluster
 from verdicts import judge
 
 FOLDER = "07-exec-logs"
-MATCHED_AT_LEAST = 36
+MATCHED_AT_LEAST = 38
 MOMENTS = frozenset(
     {
         *("log-follow", "log-accept-json", "log-sinceseconds", "log-previous-ok"),
         *("log-timestamps", "log-waiting"),
     }
 )
+LISTED: dict[str, str] = {}
+LIVE = TERMINALS
 
-_TERMINAL = "needs a terminal: test_node_access.py, test_api_exec_and_logs.py"
-LISTED = dict.fromkeys(("exec-v4-tty-resize", "exec-v5-tty-resize"), _TERMINAL)
+
+async def replay_live(lab: LiveLab) -> None:
+    await replay_terminals(lab)
 
 
 async def replay(folder: Folder) -> None:
@@ -47,7 +49,7 @@ async def replay(folder: Folder) -> None:
         pods.logs[name("logger"), False] = build_log(folder.cases["log-all"].answer)
         async with asyncio.TaskGroup() as tasks:
             for case in folder.cases:
-                if case not in LISTED and case not in MOMENTS:
+                if case not in LIVE and case not in MOMENTS:
                     tasks.create_task(replay_one(lab, case))
         await replay_moments(lab, pods)
 

@@ -1,27 +1,22 @@
-"""09-podsecurity: what namespaces' labels refuse and warn of.
-
-What a pod printed is the kubelet's part.
-"""
+"""09-podsecurity: what namespaces' labels refuse and warn of, and what a restricted pod can do."""
 
 from __future__ import annotations
 
+from live import LiveLab
+from live_pods import CONTAINERS, replay_containers
 from pods import run_pod
 from replaying import Folder, Lab
 from scene import add_recorded, build_cluster
 
 FOLDER = "09-podsecurity"
-MATCHED_AT_LEAST = 22
-_CONTAINER = "is what a container finds: tests/lab/test_node_identity.py"
-LISTED = {
-    **dict.fromkeys(
-        (
-            *("pod-restricted-no-sysctls-log", "pod-restricted-sysctls-log"),
-            "pod-restricted-sysctls-off-log",
-        ),
-        _CONTAINER,
-    ),
-    "pod-restricted-sysctls-portforward-80": "a forward as in 06; port 80: test_node_identity.py",
-}
+MATCHED_AT_LEAST = 26
+LISTED: dict[str, str] = {}
+LIVE = CONTAINERS
+
+
+async def replay_live(lab: LiveLab) -> None:
+    await replay_containers(lab)
+
 
 RESTRICTED = "transcripts-restricted"
 IN_ORDER = (

@@ -74,3 +74,12 @@ def load_cases(folder: Path) -> dict[str, Case]:
         path.stem: Case(folder.name, path.stem, json.loads(path.read_text()))
         for path in sorted(folder.glob("*.json"))
     }
+
+
+def list_events(case: Case) -> list[Any]:
+    """Of a watch. Of a short one the answer was recorded as one: an event a line."""
+    response = case.document["response"]
+    if "events" in response:
+        return [each["event"] for each in response["events"] or []]
+    body = response["body"]
+    return [json.loads(line) for line in body.splitlines()] if isinstance(body, str) else [body]

@@ -108,13 +108,18 @@ class Renamer:
         if key in {"kind", "apiVersion", "reason", "type", "phase"} and isinstance(value, str):
             # A reason is a word; that of an access review is a sentence which names objects.
             return value if " " not in value else self.text(value)
+        if "kubernetes.io/" in key:
+            # What the cluster's own labels and annotations say: numbers, kinds, names of others.
+            chosen = False
+        elif key in MAPS:
+            chosen = True
         if key == "value" and isinstance(pointed, str):
             # Of a JSON patch.
             chosen = any(f"/{each}/" in pointed for each in MAPS)
         if key == "data" and "type" in parent and isinstance(value, dict):
             # A Secret's.
             return {k: self._encoded(v) for k, v in value.items()}
-        return self.document(value, chosen=chosen or key in MAPS)
+        return self.document(value, chosen=chosen)
 
     def _encoded(self, value: str) -> str:
         plain = self.document(base64.b64decode(value).decode(), chosen=True)

@@ -3,17 +3,20 @@
 A folder of recordings has a driver, a module `folder_NN_subject`, which knows in which order its
 cases were recorded and what had to be there before them. It defines `FOLDER`, `MATCHED_AT_LEAST`
 (below which a test fails), `LISTED` (which cases it leaves out, each with its reason) and
-`async def replay(folder: Folder)`; also `load`, where a file holds several cases.
+`async def replay(folder: Folder)`; also `load`, where a file holds several cases, and `LIVE` and
+`async def replay_live(lab: LiveLab)` for those that take a whole lab (live.py).
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import yaml
@@ -107,6 +110,14 @@ class Lab:
         self.folder, self.store, self.url, self.session = folder, store, url, session
         self.tls = ssl.create_default_context(cadata=CERTIFICATES.ca_pem)
         self.bindings = Bindings()
+        self.admin = ADMIN
+
+    async def open_stream(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the API server."""
+        parts = urlsplit(self.url)
+        return await asyncio.open_connection(
+            parts.hostname, parts.port, ssl=self.tls, server_hostname="127.0.0.1"
+        )
 
     def name(self, name: str) -> str:
         """What a recorded name is called in this run."""
@@ -121,7 +132,7 @@ class Lab:
         name: str,
         *,
         body: bytes | None = None,
-        token: str = ADMIN,
+        token: str | None = None,
         only_names: bool = False,
     ) -> Verdict:
         """Sends one case's request, or `body` where the recording only describes it.
@@ -185,13 +196,15 @@ class Lab:
             settle_object(self, self.given({"kind": kind, **item}))
 
     async def send(
-        self, case: Case, *, body: bytes | None = None, token: str = ADMIN
+        self, case: Case, *, body: bytes | None = None, token: str | None = None
     ) -> tuple[int, Any, Any]:
         """Status, headers and body of the lab's answer to a recorded request.
 
-        Without a token it goes out with the Authorization that was recorded, or none.
+        By default as the cluster's admin; with the token "" it goes out with the Authorization that
+        was recorded, or none.
         """
         headers = dict(case.headers)
+        token = self.admin if token is None else token
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if body is None and case.body is not None:

@@ -84,12 +84,6 @@ UNPROVEN = (
     Unproven("watch", "statefulsets.apps", _STATEFULSETS, query=_BY_NAME),
     Unproven("patch", "statefulsets.apps", _STATEFULSETS, _JSON_PATCH),
     Unproven(
-        "watch",
-        "deployments.apps",
-        "04-watch/deployment-lifecycle-deployments, where it is by label",
-        query=_BY_NAME,
-    ),
-    Unproven(
         "create",
         "poddisruptionbudgets.policy",
         f"{_REFERENCE}/policy-resources/pod-disruption-budget-v1/",

@@ -102,11 +102,13 @@ def plan_deletion(
         dying["deletionTimestamp"] = format_time(now + timedelta(seconds=grace_s))
         dying["deletionGracePeriodSeconds"] = grace_s
     elif grace_s < meta.get("deletionGracePeriodSeconds", 0):
-        # Only ever shorter: the end moves to what it would be, had this been asked at first.
+        # Only ever shorter: the end moves to what it would be, had this been asked at first, but
+        # not into the past (recorded in 04-watch/deployment-lifecycle-pods).
         begun = parse_time(meta["deletionTimestamp"]) - timedelta(
             seconds=meta["deletionGracePeriodSeconds"]
         )
-        dying["deletionTimestamp"] = format_time(begun + timedelta(seconds=grace_s))
+        end = max(now, begun + timedelta(seconds=grace_s))
+        dying["deletionTimestamp"] = format_time(end)
         dying["deletionGracePeriodSeconds"] = grace_s
     if dying == {**meta, "finalizers": meta.get("finalizers", [])}:
         return Deleted(obj, gone)

@@ -46,6 +46,7 @@ class Execution:
         self._options = options
         self._input: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._resizing = bytearray()
+        self._size: tuple[int, int] | None = None
         self._process: ContainerExec | None = None
 
     def channel_received(self, channel: int, data: bytes | bytearray, *, first: bool) -> None:
@@ -75,6 +76,9 @@ class Execution:
         if self._process is None:
             await self._say(_build_start_failure(failure, command, self._subprotocol))
         else:
+            if self._size is not None:
+                # It was told before there was a terminal.
+                self._process.resize(*self._size)
             await self._attend(self._process)
         await self._websocket.close()
 
@@ -118,6 +122,9 @@ class Execution:
         # Without a subprotocol there is no error channel.
         if self._subprotocol:
             text = json.dumps(status, separators=(",", ":"))
+            for character in "<>&":
+                # As Go writes JSON, so that it can stand in a web page.
+                text = text.replace(character, f"\\u{ord(character):04x}")
             await self._websocket.send(ERROR, text.encode())
 
     def _resize(self) -> None:
@@ -127,8 +134,10 @@ class Execution:
         except (ValueError, KeyError, TypeError):
             del self._resizing[MOST_RESIZE_BYTES:]
             return
-        if self._process is not None and 0 < width < 1 << 16 and 0 < height < 1 << 16:
-            self._process.resize(width, height)
+        if 0 < width < 1 << 16 and 0 < height < 1 << 16:
+            self._size = width, height
+            if self._process is not None:
+                self._process.resize(width, height)
 
 
 def build_exit_status(code: int, command: list[str], subprotocol: str) -> Obj:

@@ -295,6 +295,10 @@ class Store:
         new = tidy(planned.obj, resource)
         if dry_run or (new == old and not planned.gone):
             return Deleted(new, planned.gone)
+        if planned.gone and plural == "pods" and new != old:
+            # Watchers see the mark before the end, however short the time in between.
+            old = self._write(plural, new, old)
+            return Deleted(self._remove(plural, old), gone=True)
         if planned.gone:
             return Deleted(self._remove(plural, old, new), gone=True)
         return Deleted(self._write(plural, new, old), gone=False)

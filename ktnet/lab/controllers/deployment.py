@@ -22,8 +22,8 @@ from ktnet.lab.controllers.kind import (
     is_being_deleted,
     is_controlled_by,
 )
-from ktnet.lab.controllers.loop import Key
-from ktnet.lab.controllers.progress import build_status
+from ktnet.lab.controllers.loop import SEEN_AFTER_S, Key
+from ktnet.lab.controllers.progress import build_created, build_status
 from ktnet.lab.controllers.replicaset import plan_adoption
 from ktnet.lab.controllers.rollout import (
     DESIRED,
@@ -48,35 +48,35 @@ def plan_deployment(
     current = find_current(deployment, replicasets)
     old = [each for each in replicasets if each is not current]
     actions: list[Action] = []
-    created = False
     if not is_being_deleted(deployment):
         if deployment["spec"].get("paused"):
             pass
         elif current is None:
             if _may_create(deployment, old, pods):
                 current = build_replicaset(deployment, replicasets)
-                actions.append(Create("replicasets", deployment["metadata"]["namespace"], current))
-                replicasets = [*replicasets, current]
-                created = True
-            else:
-                actions += [_scale(deployment, each, 0) for each in old if each["spec"]["replicas"]]
+                # The counts come a step later, as a real controller's second write is refused: the
+                # first made a new version (recorded in 04-watch/deployment-lifecycle-deployments).
+                return [
+                    Create("replicasets", deployment["metadata"]["namespace"], current),
+                    _note_revision(deployment, current, build_created(deployment, current, now)),
+                ]
+            actions += [_scale(deployment, each, 0) for each in old if each["spec"]["replicas"]]
         else:
             actions += _plan_steps(deployment, current, old)
         if current is not None and revision_of(deployment) != revision_of(current):
-            revision = {REVISION: str(revision_of(current))}
-            actions.append(
-                # By way of the status: on the object itself it would count as a new generation.
-                build_merge(
-                    "deployments",
-                    deployment,
-                    {"metadata": {"annotations": revision}},
-                    subresource="status",
-                )
-            )
-    status = build_status(deployment, current, replicasets, now, created=created)
+            actions.append(_note_revision(deployment, current))
+    status = build_status(deployment, current, replicasets, now)
     if status != deployment.get("status"):
         actions.append(SetStatus("deployments", deployment, status))
     return actions
+
+
+def _note_revision(deployment: Obj, current: Obj, conditions: list[Obj] | None = None) -> Action:
+    """By way of the status: on the object itself it would count as a new generation."""
+    patch: Obj = {"metadata": {"annotations": {REVISION: str(revision_of(current))}}}
+    if conditions is not None:
+        patch["status"] = {"conditions": conditions}
+    return build_merge("deployments", deployment, patch, subresource="status")
 
 
 def _may_create(deployment: Obj, old: list[Obj], pods: list[Obj]) -> bool:
@@ -139,7 +139,7 @@ class DeploymentController:
     def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
         namespace = obj["metadata"]["namespace"]
         if plural == "deployments":
-            yield (namespace, obj["metadata"]["name"]), 0.0
+            yield (namespace, obj["metadata"]["name"]), 0.0 if kind == "ADDED" else SEEN_AFTER_S
             return
         owner = controller_of(obj)
         if owner is None:
@@ -147,7 +147,7 @@ class DeploymentController:
                 for deployment in self._store.list("deployments", namespace):
                     yield (namespace, deployment["metadata"]["name"]), 0.0
         elif owner["kind"] == "Deployment":
-            yield (namespace, owner["name"]), 0.0
+            yield (namespace, owner["name"]), SEEN_AFTER_S
         elif owner["kind"] == "ReplicaSet" and kind == "DELETED":
             # Recreate waits for the last pod of the old template.
             replicaset = find(self._store, "replicasets", namespace, owner["name"])

@@ -114,6 +114,19 @@ def build_endpoint(service: Obj, pod: Obj) -> Obj:
     return endpoint
 
 
+def order_endpoints(endpoints: list[Obj], known: Obj | None) -> list[Obj]:
+    """Those that the slice has stay where they are, new ones come behind them."""
+    present = [each["addresses"] for each in (known or {}).get("endpoints") or []]
+    count = len(present)
+    return sorted(
+        endpoints,
+        key=lambda each: (
+            present.index(each["addresses"]) if each["addresses"] in present else count,
+            each["addresses"],
+        ),
+    )
+
+
 def _plan_slices(
     service: Obj, groups: dict[Ports, list[Obj]], slices: list[Obj], now: datetime
 ) -> list[Action]:
@@ -122,14 +135,15 @@ def _plan_slices(
     free = list(slices)
     actions: list[Action] = []
     for ports, endpoints in wanted.items():
-        contents = {
-            "addressType": "IPv4",
-            "endpoints": endpoints or None,
-            "ports": [{"name": n, "protocol": p, "port": number} for n, p, number in ports] or None,
-        }
-        reused = next((each for each in free if each.get("ports") == contents["ports"]), None)
+        listed = [{"name": n, "protocol": p, "port": number} for n, p, number in ports] or None
+        reused = next((each for each in free if each.get("ports") == listed), None)
         if reused is None and free:
             reused = free[0]
+        contents = {
+            "addressType": "IPv4",
+            "endpoints": order_endpoints(endpoints, reused) or None,
+            "ports": listed,
+        }
         labels = _build_labels(service)
         if reused is None:
             obj = {
@@ -208,7 +222,8 @@ def _plan_legacy(
 
 def _build_subset(ports: Ports, endpoints: list[Obj]) -> Obj | None:
     subset: dict[str, Any] = {}
-    for endpoint in endpoints:
+    # By address, as texts: LessEndpointAddress in k8s.io/endpointslice and api/v1/endpoints.
+    for endpoint in sorted(endpoints, key=lambda each: str(each["addresses"][0])):
         if endpoint["conditions"]["terminating"]:
             continue
         field = "addresses" if endpoint["conditions"]["ready"] else "notReadyAddresses"
@@ -228,6 +243,24 @@ def _build_subset(ports: Ports, endpoints: list[Obj]) -> Obj | None:
     return subset
 
 
+def describe_endpoint(pod: Obj) -> tuple[object, ...]:
+    """What of a pod makes a change of its endpoints; anything else is not looked at.
+
+    That it has ended is no part of it: such a pod stays until something else changes (recorded in
+    05-ownership/job-ttl-events; podEndpointsChanged of k8s.io/endpointslice/util).
+    """
+    spec, meta, status = pod["spec"], pod["metadata"], pod.get("status") or {}
+    return (
+        status.get("podIPs"),
+        spec.get("nodeName"),
+        spec.get("hostname"),
+        spec.get("subdomain"),
+        is_ready_pod(pod),
+        meta.get("deletionTimestamp"),
+        labels_of(pod),
+    )
+
+
 class EndpointsController:
     """Keeps every Service's EndpointSlices and Endpoints."""
 
@@ -236,6 +269,10 @@ class EndpointsController:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._known: dict[str, tuple[object, ...]] = {}
+        """By a pod's uid, what of it was looked at last."""
+        self._written: dict[Key, dict[str, tuple[object, ...]]] = {}
+        """By Service, what its slices held when it was looked at last."""
 
     def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
         namespace = obj["metadata"]["namespace"]
@@ -243,25 +280,46 @@ class EndpointsController:
             case "services":
                 yield (namespace, obj["metadata"]["name"]), 0.0
             case "endpointslices":
-                if labels_of(obj).get(MANAGED_LABEL) == MANAGER:
+                if labels_of(obj).get(MANAGED_LABEL) == MANAGER and not self._is_own(kind, obj):
                     yield (namespace, labels_of(obj).get(SERVICE_LABEL, "")), 0.0
+            case _ if self._is_known(kind, obj):
+                return
             case _:
                 # All of the namespace: the labels that the pod had before aren't known here.
                 for service in self._store.list("services", namespace):
                     yield (namespace, service["metadata"]["name"]), 0.0
+
+    def _is_own(self, kind: str, obj: Obj) -> bool:
+        """Whether a slice is as it was left: what nobody else changed needs no look."""
+        key = (obj["metadata"]["namespace"], labels_of(obj).get(SERVICE_LABEL, ""))
+        written = self._written.get(key, {}).get(obj["metadata"]["name"])
+        return kind != "DELETED" and written == (obj["endpoints"], obj.get("ports"))
+
+    def _is_known(self, kind: str, pod: Obj) -> bool:
+        uid, found = pod["metadata"]["uid"], describe_endpoint(pod)
+        if kind == "DELETED":
+            self._known.pop(uid, None)
+            return False
+        known = self._known.get(uid)
+        self._known[uid] = found
+        return known == found
 
     def reconcile(self, key: Key) -> float | None:
         namespace, name = key
         service = find(self._store, "services", namespace, name)
         endpoints = find(self._store, "endpoints", namespace, name)
         if service is None:
+            self._written.pop(key, None)
             if endpoints is not None and ENDPOINTS_MANAGED_LABEL in labels_of(endpoints):
                 apply_action(self._store, build_delete("endpoints", endpoints))
             return None
-        slices = self._store.list(
-            "endpointslices", namespace, {SERVICE_LABEL: name, MANAGED_LABEL: MANAGER}
-        )
+        labels = {SERVICE_LABEL: name, MANAGED_LABEL: MANAGER}
+        slices = self._store.list("endpointslices", namespace, labels)
         pods = self._store.list("pods", namespace)
         for action in plan_endpoints(service, pods, slices, endpoints, self._clock()):
             apply_action(self._store, action)
+        self._written[key] = {
+            each["metadata"]["name"]: (each["endpoints"], each.get("ports"))
+            for each in self._store.list("endpointslices", namespace, labels)
+        }
         return None

@@ -14,7 +14,7 @@ from ktnet.lab.api.resources import RESOURCES
 from ktnet.lab.api.store import Store
 from ktnet.lab.controllers.action import Action, apply_action, build_delete, build_merge, find
 from ktnet.lab.controllers.kind import Obj, is_being_deleted
-from ktnet.lab.controllers.loop import Key
+from ktnet.lab.controllers.loop import SEEN_AFTER_S, Key
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -132,14 +132,14 @@ class GarbageCollector:
         else:
             self._graph.put(plural, obj)
             if obj["metadata"].get("ownerReferences") or is_being_deleted(obj):
-                yield (None, uid), 0.0
+                yield (None, uid), SEEN_AFTER_S
         if kind == "DELETED" or is_being_deleted(obj):
             for dependent in self._graph.dependents(uid):
-                yield (None, dependent), 0.0
+                yield (None, dependent), SEEN_AFTER_S
         # An owner that waits for its dependents may go once this one is gone or freed.
         for owner in {*before, *self._graph.owners(uid)}:
             if self._graph.where(owner) is not None:
-                yield (None, owner), 0.0
+                yield (None, owner), SEEN_AFTER_S
 
     def reconcile(self, key: Key) -> float | None:
         place = self._graph.where(key[1])

@@ -216,7 +216,7 @@ def _count(job: Obj, pods: list[Obj], *, created: int) -> Obj:
     counts: Obj = {
         "startTime": (job.get("status") or {}).get("startTime"),
         "completionTime": (job.get("status") or {}).get("completionTime"),
-        "active": 0 if is_being_deleted(job) else len(active) + created,
+        "active": len(active) + created,
         "succeeded": _number(job, "succeeded"),
         "failed": _number(job, "failed"),
         "terminating": sum(is_being_deleted(pod) and not is_finished_pod(pod) for pod in pods),

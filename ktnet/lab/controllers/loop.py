@@ -23,6 +23,10 @@ FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 10.0
 """A refused change is tried again at doubling distances, as client-go's rate limiter does."""
 
+SEEN_AFTER_S = 0.02
+"""Who reacts to what other controllers do looks a moment later, as a watch takes about so long: the
+others have had their turn by then (recorded in 04-watch/deployment-lifecycle-*)."""
+
 Key = tuple[str | None, str]
 """Namespace and name of the object to reconcile."""
 

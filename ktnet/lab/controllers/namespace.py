@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktnet.lab.api.store import Store
-from ktnet.lab.controllers.action import Action, Create, apply_action, build_delete, find
-from ktnet.lab.controllers.kind import Obj, is_being_deleted
+from ktnet.lab.controllers.action import (
+    Action,
+    Create,
+    SetStatus,
+    apply_action,
+    build_delete,
+    find,
+)
+from ktnet.lab.controllers.kind import Clock, Obj, format_time, is_being_deleted
 from ktnet.lab.controllers.loop import Key
 
 FIRST = ("deployments", "statefulsets", "replicasets", "jobs", "pods", "services")
@@ -63,13 +70,55 @@ def plan_contents(namespace: Obj, present: frozenset[tuple[str, str]], ca_pem: s
     ]
 
 
+EMPTIED = (
+    (
+        "NamespaceDeletionDiscoveryFailure",
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+    ),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    (
+        "NamespaceDeletionContentFailure",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    ("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
+    (
+        "NamespaceFinalizersRemaining",
+        "ContentHasNoFinalizers",
+        "All content-preserving finalizers finished",
+    ),
+)
+"""Type, reason and message of each, in their order; all of them are False when nothing is left
+(pkg/controller/namespace/deletion/status_condition_utils.go)."""
+
+
+def build_emptied(now: str) -> list[Obj]:
+    """The conditions of a namespace that goes now."""
+    return [
+        {
+            "type": kind,
+            "status": "False",
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        }
+        for kind, reason, message in EMPTIED
+    ]
+
+
 class NamespaceController:
     """Fills new namespaces and empties those that are being deleted."""
 
-    def __init__(self, store: Store, ca_pem: str) -> None:
+    def __init__(self, store: Store, ca_pem: str, clock: Clock) -> None:
         self.watched = ("namespaces", *list_content(store))
         self._store = store
         self._ca_pem = ca_pem
+        self._clock = clock
 
     def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
         if plural == "namespaces":
@@ -103,6 +152,9 @@ class NamespaceController:
                     apply_action(self._store, build_delete(plural, obj, propagation="Background"))
         if any(self._store.list(plural, name) for plural in content):
             return
+        status = {**namespace["status"], "conditions": build_emptied(format_time(self._clock()))}
+        apply_action(self._store, SetStatus("namespaces", namespace, status))
+        namespace = self._store.get("namespaces", None, name)
         self._store.update(
             "namespaces", None, name, {**namespace, "spec": {}}, subresource="finalize"
         )

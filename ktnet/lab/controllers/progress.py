@@ -8,15 +8,26 @@ from ktnet.lab.controllers.kind import Obj, condition_of, drop_empty, format_tim
 from ktnet.lab.controllers.rollout import build_bounds
 
 
+def build_created(deployment: Obj, current: Obj, now: datetime) -> list[Obj]:
+    """The conditions of a Deployment whose ReplicaSet `current` was made just now."""
+    new = {
+        "type": "Progressing",
+        "status": "True",
+        "reason": "NewReplicaSetCreated",
+        "message": f'Created new replica set "{current["metadata"]["name"]}"',
+    }
+    return set_condition((deployment.get("status") or {}).get("conditions") or [], new, now)
+
+
 def build_status(
-    deployment: Obj, current: Obj | None, replicasets: list[Obj], now: datetime, *, created: bool
+    deployment: Obj, current: Obj | None, replicasets: list[Obj], now: datetime
 ) -> Obj:
-    """The Deployment's new status; `created` says that `current` was made just now."""
+    """The Deployment's new status."""
     counts = _count(deployment, current, replicasets)
     conditions = list((deployment.get("status") or {}).get("conditions") or [])
     conditions = set_condition(conditions, _available(deployment, counts), now)
     if current is not None:
-        progressing = _progressing(deployment, current, counts, created=created)
+        progressing = _progressing(deployment, current, counts)
         if progressing is not None:
             conditions = set_condition(conditions, progressing, now)
     return {**drop_empty(counts, keep=("terminatingReplicas",)), "conditions": conditions}
@@ -56,18 +67,16 @@ def _available(deployment: Obj, counts: Obj) -> Obj:
     }
 
 
-def _progressing(deployment: Obj, current: Obj, counts: Obj, *, created: bool) -> Obj | None:
+def _progressing(deployment: Obj, current: Obj, counts: Obj) -> Obj | None:
     """The condition to set, None where it stays as it is."""
     name = current["metadata"]["name"]
     desired = deployment["spec"]["replicas"]
     before = deployment.get("status") or {}
     known = condition_of(deployment, "Progressing")
     finished = known is not None and known["reason"] == "NewReplicaSetAvailable"
-    if created or known is None:
-        reason, message = "NewReplicaSetCreated", f'Created new replica set "{name}"'
-    elif finished and counts["replicas"] == counts["updatedReplicas"]:
+    if finished and counts["replicas"] == counts["updatedReplicas"]:
         return None
-    elif counts["updatedReplicas"] == counts["replicas"] == counts["availableReplicas"] == desired:
+    if counts["updatedReplicas"] == counts["replicas"] == counts["availableReplicas"] == desired:
         reason = "NewReplicaSetAvailable"
         message = f'ReplicaSet "{name}" has successfully progressed.'
     elif any(

@@ -164,6 +164,11 @@ def build_status(replicaset: Obj, pods: list[Obj], now: datetime) -> Obj:
     return drop_empty(status, keep=("replicas", "terminatingReplicas"))
 
 
+ADOPTED_AFTER_S = 0.1
+"""A pod that nobody controls is looked at so much later, when it has a node (recorded in
+05-ownership/bare-pods-with-deployment-labels)."""
+
+
 class ReplicaSetController:
     """Keeps every ReplicaSet's pods."""
 
@@ -175,8 +180,9 @@ class ReplicaSetController:
 
     def dirty(self, plural: str, kind: str, obj: Obj) -> Iterable[tuple[Key, float]]:
         owners = ("replicasets", "ReplicaSet")
+        stray = plural == "pods" and controller_of(obj) is None
         for key in find_concerned(self._store, owners, plural, obj, selects):
-            yield key, 0.0
+            yield key, ADOPTED_AFTER_S if stray else 0.0
 
     def reconcile(self, key: Key) -> float | None:
         namespace, name = key

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from ktnet.lab.node.launch import Identity, Launch, parse_launch_message
 from ktnet.lab.node.root import enter_new_root, layer_over_node
+from ktnet.lab.node.seccomp import build_filter
 from ktnet.lab.node.syscalls import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -22,6 +23,7 @@ from ktnet.lab.node.syscalls import (
     CLONE_NEWUTS,
     PR_SET_NO_NEW_PRIVS,
     drop_capabilities,
+    filter_system_calls,
     prctl,
     set_capabilities,
     setns,
@@ -139,6 +141,9 @@ def _allow_many_files() -> None:
 
 def _assume(identity: Identity) -> None:
     """From here on this process is who the pod's security context says."""
+    if identity.filtered and identity.may_gain_privileges:
+        # Only root may, where privileges can be gained: before it is root no more.
+        filter_system_calls(build_filter(os.uname().machine))
     drop_capabilities(identity.capabilities)
     os.setgroups(identity.groups)
     os.setresgid(identity.gid, identity.gid, identity.gid)
@@ -146,6 +151,8 @@ def _assume(identity: Identity) -> None:
     set_capabilities(identity.capabilities if identity.uid == 0 else 0)
     if not identity.may_gain_privileges:
         prctl(PR_SET_NO_NEW_PRIVS, 1)
+        if identity.filtered:
+            filter_system_calls(build_filter(os.uname().machine))
 
 
 def _execute(launch: Launch) -> None:

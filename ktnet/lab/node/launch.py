@@ -34,6 +34,8 @@ class Identity:
     groups: tuple[int, ...]
     capabilities: int
     may_gain_privileges: bool
+    filtered: bool = False
+    """System calls are refused as by a container runtime's default (ktnet.lab.node.seccomp)."""
 
 
 @dataclass(frozen=True)

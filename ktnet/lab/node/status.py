@@ -19,6 +19,8 @@ from ktnet.lab.topology import NODE_LAN_ADDRESS
 
 Obj = dict[str, Any]
 
+ENDED = frozenset({"Succeeded", "Failed"})
+
 CREATING: Obj = {"waiting": {"reason": "ContainerCreating"}}
 
 
@@ -69,10 +71,13 @@ def build_pod_status(pod: Obj, facts: PodFacts, now: str) -> Obj:
     old: Obj = pod.get("status") or {}
     generation = pod["metadata"].get("generation", 1)
     phase = build_phase(facts.containers)
+    # That all is over is said when its sandbox is gone, the end of its containers before that; of
+    # a pod that was told to end, both at once.
+    closing = phase in ENDED and facts.sandbox_ready and "deletionTimestamp" not in pod["metadata"]
     status: Obj = {
         "observedGeneration": generation,
-        "phase": phase,
-        "conditions": build_conditions(facts, phase, generation, old, now),
+        "phase": "Running" if closing else phase,
+        "conditions": build_conditions(facts, phase, closing, generation, old, now),
         "hostIP": str(NODE_LAN_ADDRESS),
         "hostIPs": [{"ip": str(NODE_LAN_ADDRESS)}],
     }
@@ -120,12 +125,15 @@ def build_phase(containers: Sequence[ContainerFacts]) -> str:
     return "Succeeded" if all(each.exit_code == 0 for each in containers) else "Failed"
 
 
-def build_conditions(facts: PodFacts, phase: str, generation: int, old: Obj, now: str) -> list[Obj]:
-    """In the order in which a kubelet writes them."""
+def build_conditions(
+    facts: PodFacts, phase: str, closing: bool, generation: int, old: Obj, now: str
+) -> list[Obj]:
+    """In the order in which a kubelet writes them; `closing`: the sandbox is still there."""
     unready = [each.spec["name"] for each in facts.containers if not each.ready]
-    over = phase in {"Succeeded", "Failed"}
+    over = phase in ENDED
+    never_began = not any(each.container_id for each in facts.containers)
     why: Obj = {}
-    if over:
+    if over and not never_began:
         why = {"reason": "PodCompleted" if phase == "Succeeded" else "PodFailed"}
     elif unready:
         message = f"containers with unready status: [{' '.join(unready)}]"
@@ -133,7 +141,7 @@ def build_conditions(facts: PodFacts, phase: str, generation: int, old: Obj, now
     completed = {"reason": "PodCompleted"} if phase == "Succeeded" else {}
     ready = not over and not unready
     wanted = [
-        ("PodReadyToStartContainers", facts.sandbox_ready and not over, {}),
+        ("PodReadyToStartContainers", facts.sandbox_ready and (closing or not over), {}),
         ("Initialized", True, completed),
         ("Ready", ready, why),
         ("ContainersReady", ready, why),

@@ -28,6 +28,8 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
+PR_SET_SECCOMP = 22
+SECCOMP_MODE_FILTER = 2
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -100,6 +102,14 @@ def pivot_root(new: str, old: str) -> None:
 def prctl(option: int, value: int = 0) -> None:
     """prctl(2) for the options that take one number."""
     _check(_libc.prctl(option, ctypes.c_ulong(value), *([ctypes.c_ulong(0)] * 3)))
+
+
+def filter_system_calls(program: bytes) -> None:
+    """seccomp(2) by prctl: from now on, and whatever is executed. `program`: sock_filters."""
+    code = ctypes.create_string_buffer(program, len(program))
+    whole = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    options = (ctypes.c_ulong(SECCOMP_MODE_FILTER), ctypes.create_string_buffer(whole, len(whole)))
+    _check(_libc.prctl(PR_SET_SECCOMP, *options))
 
 
 def drop_capabilities(keep: int) -> None:

@@ -55,6 +55,10 @@ class PodStrategy(Strategy):
     def present(self, obj: Obj) -> None:
         for condition in obj.get("status", {}).get("conditions", []):
             put_default(condition, lastProbeTime=None, lastTransitionTime=None)
+        for container in obj.get("status", {}).get("containerStatuses", []):
+            for state in (container.get("state", {}), container.get("lastState", {})):
+                if "terminated" in state:
+                    put_default(state["terminated"], startedAt=None, finishedAt=None)
 
 
 def _admit(spec: Obj) -> None:
@@ -76,12 +80,15 @@ def _admit(spec: Obj) -> None:
 
 
 def bind_pod(pod: Obj, node: str, now: datetime) -> Obj:
-    """A pod with its node, scheduled: one write, as BindingREST.assignPod does it."""
+    """A pod with its node, scheduled: one write, as BindingREST.assignPod does it.
+
+    Of the conditions this one alone has no observedGeneration until the kubelet writes it anew
+    (recorded in 04-watch/deployment-lifecycle-pods).
+    """
     status = pod.get("status", {})
     others = [each for each in status.get("conditions", []) if each["type"] != "PodScheduled"]
     scheduled = {
         "type": "PodScheduled",
-        "observedGeneration": pod["metadata"].get("generation", 1),
         "status": "True",
         "lastProbeTime": None,
         "lastTransitionTime": format_time(now),

@@ -66,6 +66,7 @@ class Cluster:
                     self.deployment["metadata"].setdefault("annotations", {}).update(
                         action.patch["metadata"]["annotations"]
                     )
+                    self.deployment["status"] |= action.patch.get("status", {})
                 case SetStatus():
                     self.deployment["status"] = action.status
                 case Delete():
@@ -117,6 +118,8 @@ def test_the_first_step_creates_the_replicaset() -> None:
         "deployment.kubernetes.io/revision": "1"
     }
     assert cluster.condition("Progressing")["reason"] == "NewReplicaSetCreated"
+    assert "observedGeneration" not in cluster.deployment["status"]
+    cluster.step()
     assert cluster.condition("Available")["status"] == "False"
 
 

@@ -76,7 +76,9 @@ def test_conditions_keep_their_time_until_they_change():
 
 
 def test_finished_pod():
-    facts = PodFacts(NOW, containers=[container("a", ended(0), over=True)])
+    one = container("a", ended(0), over=True)
+    one.container_id = "containerd://x"
+    facts = PodFacts(NOW, containers=[one])
     status = build_pod_status({"metadata": {"generation": 2}, "status": {}}, facts, NOW)
     assert status["observedGeneration"] == 2
     found = conditions(status)
@@ -86,6 +88,28 @@ def test_finished_pod():
     }
     assert found["Initialized"]["status"] == "True"
     assert found["Ready"]["status"] == "False"
+
+
+def test_a_pod_is_over_when_its_sandbox_is_gone():
+    one = container("a", ended(1), over=True)
+    one.container_id = "containerd://x"
+    facts = PodFacts(NOW, containers=[one], sandbox_ready=True)
+    pod = {"metadata": {"generation": 1}}
+    closing = build_pod_status(pod, facts, NOW)
+    assert closing["phase"] == "Running"
+    assert conditions(closing)["Ready"]["reason"] == "PodFailed"
+    assert conditions(closing)["PodReadyToStartContainers"]["status"] == "True"
+    pod["metadata"]["deletionTimestamp"] = NOW
+    assert build_pod_status(pod, facts, NOW)["phase"] == "Failed"
+    facts.sandbox_ready = False
+    assert build_pod_status({"metadata": {}}, facts, NOW)["phase"] == "Failed"
+
+
+def test_a_pod_that_ends_before_it_began_keeps_its_conditions():
+    facts = PodFacts(NOW, containers=[container("a", ended(137), over=True)])
+    status = build_pod_status({"metadata": {}}, facts, NOW)
+    assert status["phase"] == "Failed"
+    assert conditions(status)["Ready"]["reason"] == "ContainersNotReady"
 
 
 def test_times_are_whole_seconds():
