@@ -143,7 +143,7 @@ def list_names(pairs: Iterable[tuple[History, History]]) -> dict[str, str]:
     return names
 
 
-COUNTERS = ("terminatingReplicas",)
+COUNTERS = ("terminatingReplicas", "terminating")
 """What a controller counts that lasts as long as a node takes to end a pod."""
 
 
@@ -155,7 +155,7 @@ def compare_histories(recorded: History, found: History, bindings: Bindings) -> 
     parts: tuple[set[str], ...] = ()
     if kind == "Pod":
         parts = {"kind", "metadata", "spec"}, {"kind", "status"}
-    elif kind == "ReplicaSet":
+    elif kind in {"ReplicaSet", "Job"}:
         parts = ({"kind", "metadata", "spec", "status"},)
     trial = copy.deepcopy(bindings)
     differences = list(compare_steps(recorded, found, trial))

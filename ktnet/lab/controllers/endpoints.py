@@ -257,7 +257,6 @@ def describe_endpoint(pod: Obj) -> tuple[object, ...]:
         spec.get("subdomain"),
         is_ready_pod(pod),
         meta.get("deletionTimestamp"),
-        labels_of(pod),
     )
 
 
@@ -269,8 +268,8 @@ class EndpointsController:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, tuple[object, ...]] = {}
-        """By a pod's uid, what of it was looked at last."""
+        self._known: dict[str, tuple[object, dict[str, str]]] = {}
+        """By a pod's uid, what of it was looked at last, and its labels."""
         self._written: dict[Key, dict[str, tuple[object, ...]]] = {}
         """By Service, what its slices held when it was looked at last."""
 
@@ -282,12 +281,12 @@ class EndpointsController:
             case "endpointslices":
                 if labels_of(obj).get(MANAGED_LABEL) == MANAGER and not self._is_own(kind, obj):
                     yield (namespace, labels_of(obj).get(SERVICE_LABEL, "")), 0.0
-            case _ if self._is_known(kind, obj):
-                return
             case _:
-                # All of the namespace: the labels that the pod had before aren't known here.
-                for service in self._store.list("services", namespace):
-                    yield (namespace, service["metadata"]["name"]), 0.0
+                touched = self._list_touched(kind, obj)
+                for service in self._store.list("services", namespace) if touched else ():
+                    selector = service["spec"].get("selector") or {}
+                    if any(selector.items() <= labels.items() for labels in touched):
+                        yield (namespace, service["metadata"]["name"]), 0.0
 
     def _is_own(self, kind: str, obj: Obj) -> bool:
         """Whether a slice is as it was left: what nobody else changed needs no look."""
@@ -295,14 +294,16 @@ class EndpointsController:
         written = self._written.get(key, {}).get(obj["metadata"]["name"])
         return kind != "DELETED" and written == (obj["endpoints"], obj.get("ports"))
 
-    def _is_known(self, kind: str, pod: Obj) -> bool:
-        uid, found = pod["metadata"]["uid"], describe_endpoint(pod)
-        if kind == "DELETED":
-            self._known.pop(uid, None)
-            return False
-        known = self._known.get(uid)
-        self._known[uid] = found
-        return known == found
+    def _list_touched(self, kind: str, pod: Obj) -> list[dict[str, str]]:
+        """The pod's labels, now and before, where anything changed that endpoints show."""
+        uid, labels = pod["metadata"]["uid"], labels_of(pod)
+        found = describe_endpoint(pod)
+        known = self._known.pop(uid, None)
+        if kind != "DELETED":
+            self._known[uid] = (found, labels)
+        if known is None or kind == "DELETED":
+            return [labels]
+        return [] if known == (found, labels) else [known[1], labels]
 
     def reconcile(self, key: Key) -> float | None:
         namespace, name = key

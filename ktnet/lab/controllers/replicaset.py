@@ -164,9 +164,9 @@ def build_status(replicaset: Obj, pods: list[Obj], now: datetime) -> Obj:
     return drop_empty(status, keep=("replicas", "terminatingReplicas"))
 
 
-ADOPTED_AFTER_S = 0.1
-"""A pod that nobody controls is looked at so much later, when it has a node (recorded in
-05-ownership/bare-pods-with-deployment-labels)."""
+ADOPTED_AFTER_S = 0.5
+"""A pod that nobody controls is looked at so much later, when it has a node, as it had when that was
+recorded (05-ownership/bare-pods-with-deployment-labels); a busy lab takes its time for that."""
 
 
 class ReplicaSetController:
