@@ -165,8 +165,8 @@ def build_status(replicaset: Obj, pods: list[Obj], now: datetime) -> Obj:
 
 
 ADOPTED_AFTER_S = 0.5
-"""A pod that nobody controls is looked at so much later, when it has a node, as it had when that was
-recorded (05-ownership/bare-pods-with-deployment-labels); a busy lab takes its time for that."""
+"""A pod that nobody controls is looked at so much later, when it has a node: as it was recorded
+(05-ownership/bare-pods-with-deployment-labels). A busy lab takes its time to give it one."""
 
 
 class ReplicaSetController:
