@@ -1,4 +1,4 @@
-"""Load on a path: bulk streams, one-byte round trips, new connections. Plain blocking sockets.
+"""Load on a path: bulk streams, one-byte round trips, connections. Plain blocking sockets.
 
     python bench/load.py MEASURE HOST PORT [options]      prints one line of JSON
 
@@ -9,10 +9,13 @@ that leads to the service which the measure needs (echo, discard or source).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import resource
 import selectors
 import socket
 import statistics
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +24,10 @@ from concurrent.futures import ThreadPoolExecutor
 BLOCK = bytes(range(256)) * 1024
 TIMEOUT_S = 30.0
 HUGE = 1 << 50
+
+WINDOWS = 5
+SMALL_BLOCK = 16384
+"""Sent at once where a slow path's rate is sampled."""
 
 
 def main() -> None:
@@ -31,6 +38,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--warm-up", type=float, default=0.0)
     options = parser.parse_args()
     measure = MEASURES[options.measure]
     json.dump(measure(options), sys.stdout)
@@ -167,7 +175,73 @@ def measure_connections(options: argparse.Namespace) -> dict[str, float]:
     return {"per_s": len(times_s) / (time.monotonic() - start_s)} | describe_times(times_s)
 
 
+def measure_steady_up(options: argparse.Namespace) -> dict[str, float]:
+    """What a path takes when all of its buffers are full: the far end's word would come late."""
+    with connect(options.host, options.port) as sock:
+        piece = BLOCK[:SMALL_BLOCK]
+        found = sample(options, lambda: sock.send(piece))
+        # Not all that is still in the buffers: the next measure wants them empty.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return found
+
+
+def measure_steady_down(options: argparse.Namespace) -> dict[str, float]:
+    """What a path brings after its ramp-up."""
+    with connect(options.host, options.port) as sock:
+        sock.sendall(b"%d\n" % HUGE)
+        buffer = bytearray(len(BLOCK))
+        found = sample(options, lambda: sock.recv_into(buffer))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return found
+
+
+def sample(options: argparse.Namespace, carry: Callable[[], int]) -> dict[str, float]:
+    """The median rate of WINDOWS spans of time behind the warm-up, and the warm-up's own rate."""
+    start_s = time.monotonic()
+    due_s = start_s + options.warm_up
+    marks: list[tuple[float, int]] = []
+    moved = 0
+    while len(marks) <= WINDOWS:
+        moved += carry()
+        if (now_s := time.monotonic()) >= due_s:
+            marks.append((now_s, moved))
+            due_s = now_s + options.seconds / WINDOWS
+    rates = [(b - a) / (t - s) / 1e6 for (s, a), (t, b) in itertools.pairwise(marks)]
+    first_s, first = marks[0]
+    return {"mb_s": statistics.median(rates), "first_mb_s": first / (first_s - start_s) / 1e6}
+
+
+def hold(options: argparse.Namespace) -> dict[str, float]:
+    """Opens so many connections, says when each has echoed a byte, keeps them until stdin ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    start_s = time.monotonic()
+    with ThreadPoolExecutor(options.at_once) as pool:
+        socks = list(pool.map(lambda _: open_echo(options), range(options.streams)))
+    took_s = time.monotonic() - start_s
+    print(json.dumps({"open": len(socks), "took_s": took_s}), flush=True)
+    sys.stdin.read()
+    # All of them still carry what is said.
+    for sock in socks:
+        sock.sendall(b"y")
+    alive = sum(sock.recv(1) == b"y" for sock in socks)
+    for sock in socks:
+        sock.close()
+    return {"alive": alive}
+
+
+def open_echo(options: argparse.Namespace) -> socket.socket:
+    sock = connect(options.host, options.port)
+    sock.sendall(b"x")
+    if sock.recv(1) != b"x":
+        raise RuntimeError("the echo ended")
+    return sock
+
+
 MEASURES = {
+    "hold": hold,
+    "steady-up": measure_steady_up,
+    "steady-down": measure_steady_down,
     "up": measure_up,
     "down": measure_down,
     "round-trip": measure_round_trip,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from namespace import cpu_s
 
@@ -37,10 +38,12 @@ class Way:
 Figures = dict[str, float]
 
 
-def start_load(path: Way, measure: str, service: int, *options: object) -> subprocess.Popen:
+def start_load(
+    path: Way, measure: str, service: int, *options: object, **more: Any
+) -> subprocess.Popen:
     command = [sys.executable, str(path.load), measure, path.host, str(service + path.port_shift)]
     return subprocess.Popen(
-        [*path.prefix, *command, *map(str, options)], stdout=subprocess.PIPE, text=True
+        [*path.prefix, *command, *map(str, options)], stdout=subprocess.PIPE, text=True, **more
     )
 
 

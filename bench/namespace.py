@@ -1,5 +1,6 @@
 """A network namespace of this process's own, so that nothing of the machine is touched."""
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -28,9 +29,13 @@ def pin_cubic() -> None:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """Seconds of processor time that these processes have used (proc_pid_stat(5))."""
+    """Seconds of processor time that these processes have used (proc_pid_stat(5)).
+
+    One that has ended counts for nothing: some only help at the start.
+    """
     ticks = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")

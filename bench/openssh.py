@@ -54,7 +54,7 @@ def open_sshd(
     try:
         yield server
     finally:
-        for pid in reversed(descendants(server)):
+        for pid in reversed(descendants(server.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         server.wait()
@@ -64,7 +64,7 @@ def find_session(server: subprocess.Popen) -> list[int]:
     """The server's processes, once a client is logged in: until then one of them, which talks to
     the network and may do nothing else ("[net]"), is about to end."""
     for _ in range(400):
-        pids = descendants(server)
+        pids = descendants(server.pid)
         titles = [read_title(pid) for pid in pids]
         if all(titles) and not any("[net]" in title for title in titles):
             return pids
@@ -110,9 +110,9 @@ def open_forwards(
         client.wait()
 
 
-def descendants(process: subprocess.Popen) -> list[int]:
-    """A process and what descends from it."""
-    found = [process.pid]
+def descendants(ancestor: int) -> list[int]:
+    """A process and what descends from it, by their ids."""
+    found = [ancestor]
     for pid in found:
         try:
             text = Path(f"/proc/{pid}/task/{pid}/children").read_text()

@@ -20,19 +20,24 @@ def draw(result: dict, directory: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    for part in ("leg", "lab"):
-        for kind, (measures, figure, unit) in PLOTS.items():
-            paths = list(result[part][measures[0]])
-            if kind == "throughput":
-                paths = [path for path in paths if path != "raw"]  # it dwarfs all others
-            axes = pyplot.figure(figsize=(9, 4)).gca()
-            width = 0.8 / len(paths)
-            for number, path in enumerate(paths):
-                values = [result[part][m].get(path, {}).get(figure, 0) for m in measures]
-                places = [n + number * width for n in range(len(measures))]
-                axes.bar(places, values, width, label=path)
-            axes.set_xticks([n + 0.4 for n in range(len(measures))], measures)
-            axes.set_ylabel(unit)
-            axes.legend()
-            axes.figure.savefig(directory / f"{part}_{kind}.png", dpi=100)
-            pyplot.close(axes.figure)
+    plots = [(part, *plot) for part in ("leg", "lab") for plot in PLOTS.items()]
+    plots.append(("distance", "share", (list(result["distance"]), "of_link", "of the link")))
+    for part, kind, (wanted, figure, unit) in plots:
+        measures = [measure for measure in wanted if measure in result[part]]
+        paths = list(result[part][measures[0]])
+        if kind == "throughput":
+            paths = [path for path in paths if path != "raw"]  # it dwarfs all others
+        axes = pyplot.figure(figsize=(9, 4)).gca()
+        width = 0.8 / len(paths)
+        for number, path in enumerate(paths):
+            values = [result[part][m].get(path, {}).get(figure, 0) for m in measures]
+            places = [n + number * width for n in range(len(measures))]
+            axes.bar(places, values, width, label=path)
+        axes.set_xticks(
+            [n + 0.4 for n in range(len(measures))], [m.replace("_", "\n") for m in measures]
+        )
+        axes.set_ylabel(unit)
+        axes.legend()
+        axes.figure.tight_layout()
+        axes.figure.savefig(directory / f"{part}_{kind}.png", dpi=100)
+        pyplot.close(axes.figure)

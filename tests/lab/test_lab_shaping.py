@@ -195,3 +195,16 @@ def test_each_laptop_has_its_own_link(lab: Lab) -> None:
     lab.fault("clear")
     wait_until(lambda: process_is_gone(pids[0]))
     assert {"lan-10", "lan-11"} == {n for n, bridge in list_links(lab).items() if bridge == "lan"}
+
+
+def test_a_pulled_cable_stays_pulled(lab: Lab) -> None:
+    def has_carrier() -> bool:
+        return "LOWER_UP" in lab.run("ip", "link", "show", "eth0")
+
+    lab.fault("cable", deed="pull")
+    wait_until(lambda: not has_carrier())
+    lab.fault("packets", delay_ms=30)
+    assert not has_carrier()
+    lab.fault("cable", deed="plug")
+    wait_until(has_carrier)
+    assert min(lab.call(measure_round_trips, 5)) >= 0.03

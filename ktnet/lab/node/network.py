@@ -55,7 +55,12 @@ labs are to be comparable."""
 PINNED = {"cc_algo": CONGESTION_CONTROL}
 """Metrics of a route whose connections use it, whatever the namespace's default is."""
 
+FORGET_PATHS = {"net.ipv4.tcp_no_metrics_save": "1"}
+"""How far a connection came is else where the next one to that address starts: one that met a full
+link, or a far one, would slow down all that are measured after it (tcp_metrics, ip(8))."""
+
 NODE_SYSCTLS = {
+    **FORGET_PATHS,
     "net.ipv4.ip_forward": "1",
     # Answers of Services take another way through the node than the requests seem to.
     "net.ipv4.conf.all.rp_filter": "0",
@@ -70,7 +75,7 @@ NODE_SYSCTLS = {
 
 # A link-local address appears a second late: what was there before a command and what is there
 # after it would differ by something that nobody did.
-LAPTOP_SYSCTLS = {"net.ipv6.conf.default.addr_gen_mode": "1"}
+LAPTOP_SYSCTLS = {**FORGET_PATHS, "net.ipv6.conf.default.addr_gen_mode": "1"}
 
 # What containerd's CRI plugin sets in a pod by default: enable_unprivileged_ports and
 # enable_unprivileged_icmp (recorded in 09-podsecurity/pod-restricted-no-sysctls-log).

@@ -43,9 +43,11 @@ async def open_splice(link: str) -> AsyncIterator[Process]:
                 with explained(f"put a worse network into {link}"):
                     await add_bridge(links, bridge)
                     write_sysctl(f"net.ipv4.conf.{bridge}.arp_ignore", ARP_IGNORE_ALL)
-                    for name, master in ((far, LAN_BRIDGE), (near, bridge), (link, bridge)):
+                    for name, master in ((far, LAN_BRIDGE), (near, bridge)):
                         await _join(links, name, master)
                         await set_up(links, name)
+                    # Up or down as it is: its cable may be pulled.
+                    await _join(links, link, bridge)
                 yield process
             finally:
                 with contextlib.suppress(ProcessLookupError):
