@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from ktnet.cluster.server.api import Api
 from ktnet.errors import KtnetError, NotFound
@@ -73,20 +74,26 @@ async def _delete_job(api: Api, namespace: str, job: str, *, is_sure: bool) -> b
 async def _wait_until_gone(
     api: Api, namespace: str, session: str, objects: Iterable[tuple[str, str]]
 ) -> None:
+    left = list(objects)
     delay_s = 0.03
-    while await _is_any_left(api, namespace, session, objects):
+    while True:
+        # What is gone isn't asked for again: the pod may take half a minute longer.
+        while left and await _is_gone(api, namespace, *left[0]):
+            del left[0]
+        if not left and not await _list_pods(api, namespace, session):
+            return
         await asyncio.sleep(delay_s)
         delay_s = min(2 * delay_s, 0.5)
 
 
-async def _is_any_left(
-    api: Api, namespace: str, session: str, objects: Iterable[tuple[str, str]]
-) -> bool:
-    for plural, name in objects:
-        try:
-            await api.get(plural, name, namespace=namespace)
-        except NotFound:
-            continue
+async def _is_gone(api: Api, namespace: str, plural: str, name: str) -> bool:
+    try:
+        await api.get(plural, name, namespace=namespace)
+    except NotFound:
         return True
+    return False
+
+
+async def _list_pods(api: Api, namespace: str, session: str) -> list[Any]:
     labels = {"ktnet.dev/session": session}
-    return bool((await api.list_all("pods", namespace=namespace, labels=labels))["items"])
+    return list((await api.list_all("pods", namespace=namespace, labels=labels))["items"])
