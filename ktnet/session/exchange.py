@@ -267,8 +267,11 @@ async def _report_restoring(
     if await tunnel.shadow.read_arming():
         report.step("restores", f"by itself, {tunnel.shadow.spec.idle_s} s without this machine")
         return
+    why = f"the shadow may not patch {plan.subject.title} from where it runs"
+    if tunnel.shadow.account_refusal:
+        why = f"the shadow was refused its account: {tunnel.shadow.account_refusal}"
     abandoned = describe_abandoned(plan.subject, options.mode, tunnel.shadow.spec.namespace)
-    report.note(f"the shadow may not patch {plan.subject.title} from where it runs: {abandoned}")
+    report.note(f"{why}: {abandoned}")
 
 
 def _build_spec(

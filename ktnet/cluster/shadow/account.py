@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
+ACCOUNT_PLURALS = ("serviceaccounts", "roles", "rolebindings")
+"""What an account is made of, in the order in which it is made."""
+
 _RBAC = "rbac.authorization.k8s.io"
 
 _TOKEN_LIFETIME_S = 3600
@@ -60,7 +63,7 @@ def build_account_objects(
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     }
-    return [("serviceaccounts", account), ("roles", role), ("rolebindings", binding)]
+    return list(zip(ACCOUNT_PLURALS, (account, role, binding), strict=True))
 
 
 def build_account_volume() -> Json:

@@ -7,7 +7,7 @@ is made anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,11 @@ class Dependents:
         """Make the object, owned by the session's Job, and keep it so."""
         await self._create(dependent)
         self._dependents.append(dependent)
+
+    def leave(self, plurals: Iterable[str]) -> None:
+        """Those of these kinds aren't moved or made again: they go with the Job that they have."""
+        left = frozenset(plurals)
+        self._dependents = [each for each in self._dependents if each.plural not in left]
 
     async def remake(self, plural: str, name: str) -> None:
         """Make one of them anew, which somebody has deleted."""

@@ -27,6 +27,7 @@ from ktnet.cluster.portforward import open_forward
 from ktnet.cluster.removal import delete_session
 from ktnet.cluster.server.answers import Refused
 from ktnet.cluster.server.api import Api
+from ktnet.cluster.shadow.account import ACCOUNT_PLURALS
 from ktnet.cluster.shadow.dependents import Dependent, Dependents, build_owner
 from ktnet.cluster.shadow.hostkey import read_arming, read_host_key
 from ktnet.cluster.shadow.manifests import (
@@ -48,7 +49,7 @@ from ktnet.cluster.shadow.verdict import (
     uid_of,
 )
 from ktnet.cluster.sideload.bundle import build_part, list_part_names
-from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound
+from ktnet.errors import ClusterUnreachable, Conflict, Forbidden, KtnetError, NotFound
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import SSH_PORT
 
@@ -93,11 +94,14 @@ class ShadowSession:
         """Whether nothing of it is left in the cluster; known when it has been closed."""
         self.is_kept = False
         """Whether it is not to be deleted: others' requests still go there."""
+        self.account_refusal = ""
+        """Why it has no account and can't put anything back, though it was to have one."""
         self.dependents = Dependents(api, spec.namespace)
         """What goes with it: a shadow that is made anew becomes their owner."""
         self._api = api
         self._jobs: list[_Job] = []
         self._is_settled = True
+        self._is_prepared = False
         self._has_run = False
         self._is_in_touch = True
 
@@ -108,8 +112,12 @@ class ShadowSession:
 
     async def prepare(self) -> None:
         """Make what the pod needs beside its image, and let the Job make it."""
-        await self._make_account()
+        try:
+            await self._make_account()
+        except (Forbidden, NotFound, Refused) as error:
+            await self._go_without_account(error)
         await self._bring_code()
+        self._is_prepared = True
         await self._resume()
 
     async def _make_account(self) -> None:
@@ -120,6 +128,19 @@ class ShadowSession:
             self.name, self.spec.namespace, labels, self.spec.restoring
         ):
             await self.dependents.add(Dependent(plural, self.name, partial(deepcopy, obj)))
+
+    async def _go_without_account(self, error: KtnetError) -> None:
+        """A Job whose pod has none takes over, and never ends by itself: it is to stand where it
+        stands until somebody puts things back. What there is of the account goes with the first.
+
+        The dry run had passed: rights may have changed since, and not every admission webhook
+        judges a dry run.
+        """
+        self.account_refusal = error.message
+        self.spec = replace(self.spec, restoring=None, idle_s=0)
+        self.dependents.leave(ACCOUNT_PLURALS)
+        await self._create_job()
+        await self._settle()
 
     async def _bring_code(self) -> None:
         sideload = self.spec.sideload
@@ -263,9 +284,9 @@ class ShadowSession:
             self._jobs.append(_Job(self.name if number == 1 else f"{self.name}-{number}"))
         job = self._jobs[-1]
         # A pod whose account isn't there is not admitted, and then the Job backs off; what else
-        # its pod needs the first one alone finds missing.
+        # its pod needs is found by all but the first.
         job.is_suspended = self.spec.restoring is not None or (
-            self.spec.sideload is not None and len(self._jobs) == 1
+            self.spec.sideload is not None and not self._is_prepared
         )
         manifest = build_job(self.name, self.spec, job.name, is_suspended=job.is_suspended)
         try:

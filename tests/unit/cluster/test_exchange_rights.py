@@ -136,3 +136,27 @@ def test_these_rights_are_enough_and_each_is_used():
         assert set(list_for_restoring()) - used == set()
 
     run(scenario)
+
+
+@pytest.mark.parametrize("plural", ["serviceaccounts", "roles", "rolebindings"])
+def test_whose_account_is_refused_after_all_goes_without_and_nothing_of_it_stays(plural):
+    async def scenario(cluster):
+        add_workload(cluster)
+        rules = build_rules(each for each in ALL if each != Right("create", plural))
+        spec = ShadowSpec("demo", "ktnet-shadow:0", "k", timeout_s=10, restoring=RESTORING)
+        async with (
+            open_limited_api(cluster, rules) as api,
+            open_shadow_session(api, spec, lambda _: None) as session,
+        ):
+            assert plural in session.account_refusal
+            assert (session.spec.restoring, session.spec.idle_s) == (None, 0)
+            (job,) = cluster.store.list("jobs", "demo")
+            assert job["metadata"]["name"] == f"{session.name}-2"
+            (pod,) = cluster.store.list("pods", "demo")
+            assert pod["spec"].get("serviceAccountName") in {None, "default"}
+            lease = cluster.store.get("leases", "demo", session.name)
+            (owner,) = lease["metadata"]["ownerReferences"]
+            assert owner["uid"] == job["metadata"]["uid"]
+        assert cluster.store.list("jobs", "demo") == []
+
+    run(scenario)
