@@ -7,6 +7,7 @@ from typing import Literal
 import click
 
 from ktnet.commands.options import cluster_options
+from ktnet.errors import KtnetError
 from ktnet.session.options import ClusterOptions
 
 
@@ -28,9 +29,22 @@ def clean(
 
     What is alive is never touched. Things are put back before anything is deleted.
     """
+    failure = None
     if not dry_run:
-        clean_host(helper)
-    clean_cluster(cluster, all_users=all_users, dry_run=dry_run)
+        # First: what a killed session left of routes and names may stand before the cluster.
+        try:
+            clean_host(helper)
+        except KtnetError as error:
+            failure = error
+    try:
+        clean_cluster(cluster, all_users=all_users, dry_run=dry_run)
+    except KtnetError:
+        if failure is not None:
+            click.echo(f"! this machine could not be mended: {failure.message}", err=True)
+        raise
+    if failure is not None:
+        failure.message = f"this machine could not be mended: {failure.message}"
+        raise failure
 
 
 def clean_cluster(cluster: ClusterOptions, *, all_users: bool, dry_run: bool) -> None:

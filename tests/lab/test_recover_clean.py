@@ -101,6 +101,21 @@ def test_clean_asks_how_long_others_have_been_silent(lab: Lab) -> None:
     ]
 
 
+def test_what_can_not_be_mended_here_keeps_nothing_from_being_put_back_there(lab: Lab) -> None:
+    before = take(lab, "session-f", lab.call(find_holder), silent_s=100)
+    journals = "/run/ktnet/journal"
+    lab.run("mkdir", "-p", journals)
+    lab.run("chmod", "0777", journals)
+    try:
+        done = ktnet(lab, "clean")
+    finally:
+        lab.run("chmod", "0755", journals)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"ktnet: this machine could not be mended: {journals} is not a")
+    assert "deployment/tomcat is back as it was" in done.stdout
+    assert ask(lab, "GET", TOMCAT)["spec"] == before
+
+
 def test_a_session_puts_back_first_what_this_users_dead_ones_left(lab: Lab) -> None:
     census = lab.census()
     before = take(lab, "session-d", lab.call(find_holder), silent_s=100)
