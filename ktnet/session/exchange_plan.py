@@ -99,7 +99,7 @@ async def plan_by_selector(
     name: str,
     exposures: tuple[Exposure, ...],
     on_disconnect: str,
-    _report: Report,
+    report: Report,
 ) -> ExchangePlan:
     """A Service leads to the shadow, and its pods stay. Raises NotFound, Conflict, UsageError."""
     api, namespace = cluster.api, cluster.namespace
@@ -107,6 +107,8 @@ async def plan_by_selector(
     check_selectable(subject.obj)
     pod_spec = pod_spec or await read_pod_spec(cluster, subject.pod_labels)
     await check_free(api, namespace, subject, subject.obj)
+    for who in find_gitops(subject.obj):
+        report.note(f"{who} keeps {subject.title}: where it resets the selector, it is set again")
     ports = resolve_exposures(exposures, pod_spec, [subject.obj])
     names = {number: name for name, number in list_named_ports(pod_spec)}
     origin = "away" if on_disconnect == "origin" else "never"

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +37,8 @@ pytestmark = [
 
 SOAK = "KTNET_SOAK" in os.environ
 REQUESTS = 10_000 if SOAK else 300
+MIB = 1024 if SOAK else 8
+CUTS = 10 if SOAK else 1
 SHOP = "shop.demo.svc.cluster.local"
 
 
@@ -79,6 +83,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
+@pytest.mark.timeout(1200 if SOAK else 120)
 @pytest.mark.parametrize("mode", ["scale", "selector"])
 def test_no_request_fails_over_a_whole_exchange(lab: Lab, mode: str) -> None:
     before = read_state(lab)
@@ -93,6 +98,7 @@ def test_no_request_fails_over_a_whole_exchange(lab: Lab, mode: str) -> None:
                 wait_until(lambda: not json.loads(pods_of_shop(lab))["items"][1:])
             requests = call(lab, SHOP, 80, "ids", str(REQUESTS), "20")
             assert requests == {"asked": REQUESTS, "wrong": [], "failed": 0}
+            assert call(lab, SHOP, 80, "bulk", str(MIB)) == {"up": True, "down": True}
             assert call(lab, SHOP, 80, "once", "id+1")["answer"].startswith("laptop ")
             assert read_session(lab)["exchanged"] in {"deployment/shop", "service/shop"}
             code, err = client.end(signal.SIGTERM if mode == "scale" else signal.SIGHUP)
@@ -170,12 +176,53 @@ def answers(lab: Lab, name: str, service: str = SHOP) -> bool:
     return call(lab, service, 80, "once", "id+1").get("answer", "").startswith(f"{name} ")
 
 
+@pytest.mark.timeout(600 if SOAK else 120)
+@pytest.mark.parametrize("mode", ["scale", "selector"])
+def test_a_cut_tunnel_comes_back_and_its_callers_do_not_hang(lab: Lab, mode: str) -> None:
+    """Those whose connection it cuts are reset. Who comes later gets to the origin, or, where
+    there is none, is sent away at once. The figures are printed."""
+    before = read_state(lab)
+    options = ("--expose", "8080", "--mode", mode)
+    cuts = []
+    with open_app(lab, 8080), open_command(lab, "exchange", "shop", *options) as client:
+        client.wait_for("ready")
+        wait_until(lambda: mode == "selector" or not json.loads(pods_of_shop(lab))["items"][1:], 20)
+        with open_loop(lab, SHOP, 80) as found:
+            for _ in range(CUTS):
+                start_s = time.time()
+                lab.fault("forwards", deed="cut")
+                cuts.append((start_s, time.time()))
+                client.wait_for("is back")
+                wait_until(lambda: answers(lab, "laptop"), 20)
+        code, err = client.end()
+        assert code == 0, err
+    failures = found.pop("failures")
+    later = [each for each in failures if not is_under_way(each, cuts)]
+    errors = Counter(error for _, _, error in failures)
+    print(f"{mode}, {CUTS} cuts: {found}, {len(later)} not cut off, {dict(errors)}")
+    if mode == "selector":
+        assert later == []
+    assert [each for each in failures if each[1] - each[0] > 5] == []
+    assert "TimeoutError()" not in errors
+    assert left_behind(lab, before) == []
+
+
+def is_under_way(failure: list[Any], cuts: list[tuple[float, float]]) -> bool:
+    """Whether that connection was there at one of the cuts."""
+    began_s, ended_s, _ = failure
+    return any(began_s <= end_s and start_s <= ended_s for start_s, end_s in cuts)
+
+
 def test_a_service_whose_selector_is_reset_leads_here_again(lab: Lab) -> None:
+    """By whom, is said at the start where the Service bears a mark."""
+    mark = "helm.toolkit.fluxcd.io/name"
+    kubectl(lab, "label", "service", "shop", f"{mark}=shop")
     before = read_state(lab)
     selector = read_object(lab, "service", "shop")["spec"]["selector"]
     with open_app(lab, 8080):
         options = ("--expose", "8080", "--mode", "selector")
         with open_command(lab, "exchange", "service/shop", *options) as client:
+            client.wait_for("Flux keeps service/shop")
             client.wait_for("ready")
             patch = [{"op": "replace", "path": "/spec/selector", "value": selector}]
             kubectl(lab, "patch", "service", "shop", "--type=json", "-p", json.dumps(patch))
@@ -183,6 +230,7 @@ def test_a_service_whose_selector_is_reset_leads_here_again(lab: Lab) -> None:
             wait_until(lambda: answers(lab, "laptop"), 20)
             assert client.end()[0] == 0
     assert left_behind(lab, before) == []
+    kubectl(lab, "label", "service", "shop", f"{mark}-")
 
 
 def test_somebody_else_who_puts_it_back_ends_it(lab: Lab) -> None:
@@ -197,16 +245,19 @@ def test_somebody_else_who_puts_it_back_ends_it(lab: Lab) -> None:
 
 
 def test_whatever_happens_meanwhile_it_comes_back_and_goes_back(lab: Lab) -> None:
-    """Marked by a GitOps controller and scaled by an autoscaler, which are named; others write the
+    """Marked by GitOps controllers and scaled by an autoscaler, which are named; others write the
     Deployment at the wrong moments, the tunnel is cut, and the API server restarted."""
-    metadata = {"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:demo/shop"}}
-    patch_shop(lab, {"metadata": metadata})
+    tracked = {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:demo/shop"}
+    flux = "kustomize.toolkit.fluxcd.io"
+    applied = {f"{flux}/name": "apps", f"{flux}/namespace": "flux-system"}
+    patch_shop(lab, {"metadata": {"annotations": tracked, "labels": applied}})
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}
     spec = {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": 4}
     autoscaler = "/apis/autoscaling/v2/namespaces/demo/horizontalpodautoscalers"
     ask(lab, "POST", autoscaler, {"metadata": {"name": "busy"}, "spec": spec})
     before = read_state(lab)
     with open_app(lab, 8080), open_command(lab, "exchange", "shop", "--expose", "8080") as client:
+        client.wait_for("Flux keeps deployment/shop")
         client.wait_for("Argo CD keeps deployment/shop")
         client.wait_for("HorizontalPodAutoscaler busy scales deployment/shop")
         storm(lab)
@@ -260,11 +311,31 @@ def test_a_workload_that_is_being_deleted_is_let_go(lab: Lab) -> None:
     ask(lab, "DELETE", "/api/v1/namespaces/demo/services/leaving")
 
 
+def test_a_workload_at_zero_is_exchanged_and_stays_there(lab: Lab) -> None:
+    for path, obj in zip(("apps/v1", "v1"), build_workload("Deployment", "idle", 0), strict=True):
+        group = f"/apis/{path}" if "/" in path else f"/api/{path}"
+        plural = f"{obj['kind'].lower()}s"
+        ask(lab, "POST", f"{group}/namespaces/demo/{plural}", obj)
+    before = read_state(lab)
+    with open_app(lab, 8080), open_command(lab, "exchange", "idle", "--expose", "8080") as client:
+        client.wait_for("deployment/idle is at 0 of 0")
+        client.wait_for("ready")
+        wait_until(lambda: answers(lab, "laptop", "idle.demo.svc.cluster.local"), 20)
+        assert client.end()[0] == 0
+    assert left_behind(lab, before) == []
+    kubectl(lab, "delete", "service/idle")
+    # The Deployment alone: nobody sends requests to it.
+    code, err = fails(lab, "exchange", "idle", "--expose", "8080")
+    assert (code, "no Service sends requests to deployment/idle" in err) == (11, True), err
+    kubectl(lab, "delete", "deploy/idle")
+
+
 def test_what_can_not_begin_changes_nothing(lab: Lab) -> None:
     before = read_state(lab)
     assert fails(lab, "exchange", "nothing", "--expose", "8080")[0] == 11
     assert fails(lab, "exchange", "pod/db-0", "--expose", "8080")[0] == 2
     assert fails(lab, "exchange", "shop", "--expose", "8080:nope")[0] == 11
-    assert fails(lab, "exchange", "shop", "--expose", "8080:0")[0] == 2
+    for wrong in ("8080:0", "70000", "port", "8080:80,8081:80"):
+        assert fails(lab, "exchange", "shop", "--expose", wrong)[0] == 2
     assert fails(lab, "exchange", "service/shop", "--expose", "8080")[0] == 2
     assert left_behind(lab, before) == []

@@ -260,6 +260,42 @@ def test_names_of_all_kinds():
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("labels", "annotations", "who"),
+    [
+        # What each of them writes on all that it applies, the release's namespace included.
+        (
+            {
+                "kustomize.toolkit.fluxcd.io/name": "apps",
+                "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+            },
+            {},
+            ["Flux"],
+        ),
+        (
+            {
+                "app.kubernetes.io/managed-by": "Helm",
+                "helm.toolkit.fluxcd.io/name": "shop",
+                "helm.toolkit.fluxcd.io/namespace": "flux-system",
+            },
+            {"meta.helm.sh/release-name": "shop", "meta.helm.sh/release-namespace": "demo"},
+            ["Flux"],
+        ),
+        ({"argocd.argoproj.io/instance": "shop"}, {}, ["Argo CD"]),
+        ({}, {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:demo/shop"}, ["Argo CD"]),
+        # By Helm alone: nobody puts anything back until its user upgrades.
+        (
+            {"app.kubernetes.io/managed-by": "Helm"},
+            {"meta.helm.sh/release-name": "shop"},
+            [],
+        ),
+    ],
+)
+def test_who_keeps_an_object_as_it_stands_in_a_repository(labels, annotations, who):
+    metadata = {"name": "shop", "labels": labels, "annotations": annotations}
+    assert list(find_gitops({"metadata": metadata})) == who
+
+
 async def take(cluster, session, holder, name="tomcat"):
     subject = await find_subject(cluster.api, "demo", name)
     return await take_by_scale(cluster.api, "demo", subject, session=session, holder=holder)
