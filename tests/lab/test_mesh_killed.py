@@ -20,7 +20,7 @@ from connect_client import differences, wait_until
 from exchange_state import read_state
 from inbound_scene import kubectl, read_object
 from istio_objects import KINDS, add_kinds, existing
-from killing import list_leases, make_old, run_until_killed
+from mesh_killing import list_leases, make_old, run_until_killed
 from mesh_scene import list_failed, names, open_http_app, open_loop, open_member
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
