@@ -120,7 +120,7 @@ def make_base() -> Path:
         (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         for mark in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
             mark.unlink()
-        draft = archive.with_suffix(f".{os.getpid()}")
+        draft = archive.with_name(f"{archive.name}.{os.getpid()}")
         subprocess.run(["tar", "-C", str(root), "-cf", str(draft), "."], check=True)
         draft.rename(archive)
     finally:

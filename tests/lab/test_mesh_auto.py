@@ -37,13 +37,14 @@ from ktnet.wire.meshrecord import (
     build_selector,
 )
 
+SOAK = "KTNET_SOAK" in os.environ
+
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(3600 if SOAK else 300),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl runs the callers in pods"),
 ]
 
-SOAK = "KTNET_SOAK" in os.environ
 REQUESTS = 10_000 if SOAK else 1_000
 AT_ONCE = 1_000 if SOAK else 200
 ROUNDS = 20 if SOAK else 1

@@ -1,6 +1,6 @@
 """06-portforward: handshakes, and every frame of a port-forward.
 
-What waits for minutes does so on a clock that runs fast; in `make soak` also on one that doesn't.
+What waits for minutes does so on a clock that runs fast.
 """
 
 from __future__ import annotations

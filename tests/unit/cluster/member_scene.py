@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import count
 
 from lab_cluster import open_cluster
 
@@ -21,6 +22,7 @@ KINDS = (
     *("poddisruptionbudgets", "leases"),
 )
 SELECTOR = {"app": "tomcat", "tier": "web"}
+_NUMBERS = count()
 
 
 class Quiet:
@@ -64,7 +66,7 @@ def build_plan(service, value):
 
 
 def build_member(api, service, value):
-    name = f"tomcat-mesh-{value}"
+    name = f"tomcat-mesh-{value}-{next(_NUMBERS)}"
     return Member(Cluster(api, "demo"), build_plan(service, value), name, Quiet(), Ledger())
 
 
