@@ -257,8 +257,8 @@ def test_whatever_happens_meanwhile_it_comes_back_and_goes_back(lab: Lab) -> Non
     ask(lab, "POST", autoscaler, {"metadata": {"name": "busy"}, "spec": spec})
     before = read_state(lab)
     with open_app(lab, 8080), open_command(lab, "exchange", "shop", "--expose", "8080") as client:
-        client.wait_for("Flux keeps deployment/shop")
         client.wait_for("Argo CD keeps deployment/shop")
+        client.wait_for("Flux keeps deployment/shop")
         client.wait_for("HorizontalPodAutoscaler busy scales deployment/shop")
         storm(lab)
         client.wait_for("ready")
