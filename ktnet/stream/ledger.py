@@ -20,13 +20,18 @@ Endpoint = tuple[str, int]
 
 @dataclass
 class Counters:
-    """As `ktnet.capture.counters.Counters` has them, under the same names."""
+    """Plain numbers, read by whoever shows them."""
 
     flows_open: int = 0
+    """Connections that the far side has accepted and that are not over."""
     flows_total: int = 0
+    """Attempts to connect."""
     flows_failed: int = 0
+    """Of these: the far side could not connect."""
     flows_abandoned: int = 0
+    """Of these: who asked for it gave up before the far side answered."""
     flows_reset: int = 0
+    """Opened, and then ended by a reset from either side."""
     bytes_up: int = 0
     """From this machine into the cluster."""
     bytes_down: int = 0

@@ -50,15 +50,17 @@ def keep_busy(stream: socket.socket) -> None:
             time.sleep(PAUSE_S)
 
 
-@contextlib.contextmanager
-def open_connections(lab: Lab, host: str, count: int, name: str = NAME) -> Iterator[None]:
+def open_connections(
+    lab: Lab, host: str, count: int, name: str = NAME
+) -> contextlib.AbstractContextManager[None]:
     """They are there until the context is left."""
-    process = subprocess.Popen(
-        lab.exec(sys.executable, str(Path(__file__)), host, str(count), name),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return hold(lab.exec(sys.executable, str(Path(__file__)), host, str(count), name))
+
+
+@contextlib.contextmanager
+def hold(command: list[str]) -> Iterator[None]:
+    """A program that says "open", and goes when its input ends."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         try:
             assert process.stdout is not None

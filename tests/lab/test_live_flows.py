@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from connect_client import wait_until
 from dashboard_scene import open_dashboard
-from held_connections import open_connections
+from held_connections import hold, open_connections
 from inbound_scene import ECHO as APP
 from inbound_scene import open_app, open_command
 from mesh_scene import mix, open_http_app, open_member, open_process
@@ -59,22 +59,9 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-@contextmanager
-def held(command: list[str]) -> Iterator[None]:
-    """A program that says "open", and goes when its input ends."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "open\n"
-            yield
-        finally:
-            process.kill()
-
-
 def held_caller(lab: Lab, host: str, port: int) -> Any:
     inside = ["python3", "-c", CALLER, host, str(port)]
-    return held(lab.exec("kubectl", "-n", "demo", "exec", "-i", "deploy/web", "--", *inside))
+    return hold(lab.exec("kubectl", "-n", "demo", "exec", "-i", "deploy/web", "--", *inside))
 
 
 def read_status(lab: Lab) -> dict[str, Any]:
@@ -134,14 +121,14 @@ def held_http(lab: Lab) -> Iterator[None]:
         "print('open', flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with held(lab.exec(sys.executable, "-c", code)):
+    with hold(lab.exec(sys.executable, "-c", code)):
         yield
 
 
 def test_proxy_and_the_dashboard(lab: Lab) -> None:
     with open_command(lab, "connect", "--mode", "proxy") as proxy:
         proxy.wait_for("ready")
-        with held(lab.exec(sys.executable, "-c", BY_PROXY)):
+        with hold(lab.exec(sys.executable, "-c", BY_PROXY)):
             session = read_status(lab)
             (connection,) = session["connections"]
             assert connection["destination"] == ["streams.demo.svc.cluster.local", ECHO]
