@@ -82,7 +82,7 @@ UNPROVEN = (
         query=_PAGES | {"fieldSelector=metadata.name"},
     ),
     Unproven("watch", "statefulsets.apps", _STATEFULSETS, query=_BY_NAME),
-    Unproven("patch", "statefulsets.apps", _STATEFULSETS, _JSON_PATCH),
+    Unproven("patch", "statefulsets.apps", _STATEFULSETS, _JSON_PATCH, _TRIED),
     Unproven(
         "create",
         "poddisruptionbudgets.policy",
