@@ -5,6 +5,7 @@ memory (`alone`) comes after all others, what is about all requests of a test ru
 that: with workers (`workers`), in one of them, when the others have ended.
 """
 
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -15,6 +16,15 @@ import workers
 
 REQUEST_KINDS = "KTNET_LAB_REQUEST_KINDS"
 
+FORKED = (
+    *("pytest.__main__", "ktnet.lab.harness", "ktnet.lab.traffic", "ktnet.cli"),
+    *("ktnet.session.exchange", "ktnet.session.run", "ktnet.session.leftovers"),
+    *("ktnet.commands.exchange", "ktnet.commands.run", "ktnet.commands.foreground"),
+    *("ktnet.commands.clean", "ktnet.commands.recover", "ktnet.host.client"),
+)
+"""What the process has loaded that others are forked from: those in laptops (`Lab.call`), and
+commands (`forked_command`). Each would take a second for it by itself."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Labs of this run, whoever starts them, note which kinds of requests they get."""
@@ -24,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(directory.cleanup)
     # A script's background jobs have it ignored, and so would all programs that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    multiprocessing.set_forkserver_preload(list(FORKED))
     config.pluginmanager.register(workers.Workers(config, Path(os.environ[REQUEST_KINDS])))
 
 

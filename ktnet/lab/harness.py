@@ -84,9 +84,13 @@ class Lab:
         return happen(self.name, what, **arguments)
 
     def call(self, function: Callable[..., Any], *arguments: Any, laptop: int = 1) -> Any:
-        """Calls a function of an importable module inside the laptop, in a process of its own."""
+        """Calls a function of an importable module inside the laptop, in a process of its own.
+
+        It is forked from one that has loaded what `multiprocessing.set_forkserver_preload` says,
+        and has the environment of this process as it was at the first call.
+        """
         pid = int((self.directory / f"laptop-{laptop}.pid").read_text().split()[0])
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe()
         process = context.Process(target=_call_inside, args=(pid, theirs, function, arguments))
         process.start()

@@ -1,7 +1,8 @@
 """ktnet's commands on a laptop of a lab, without the second that Python takes to load each of them.
 
-A process that has loaded what they need is forked for each. The fork enters the laptop as
-`ktnet lab exec` does and is then the command: a process of its own, whose sockets are its own.
+A process that has loaded what they need (conftest.py) is forked for each. The fork enters the
+laptop as `ktnet lab exec` does, and is then the command: a process of its own, with sockets of its
+own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,6 @@ from ktnet.lab.harness import Lab
 from ktnet.lab.node.laptop import enter
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        *("ktnet.cli", "ktnet.session.exchange", "ktnet.session.run", "ktnet.session.leftovers"),
-        *("ktnet.commands.exchange", "ktnet.commands.run", "ktnet.commands.foreground"),
-        *("ktnet.commands.clean", "ktnet.commands.recover", "ktnet.host.client"),
-    ]
-)
 
 
 class Ended(NamedTuple):
