@@ -27,6 +27,8 @@ install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml requirements.lock | $(VENV)/python
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@# Who mayn't write into the tree would compile it at each start: pods of the lab, for one.
+	@$(BIN)/python -m compileall -q ktnet
 	@touch $@
 
 $(VENV)/tested: requirements-test.lock $(VENV)/installed

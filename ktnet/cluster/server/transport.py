@@ -12,13 +12,12 @@ from typing import Any
 
 import aiohttp
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 from multidict import CIMultiDict
 
 from ktnet.cluster.kubeconfig.access import Access
 from ktnet.cluster.kubeconfig.credentials import Headers
 from ktnet.cluster.kubeconfig.proxies import SOCKS
+from ktnet.cluster.server.library import Configuration, RESTClientObject
 from ktnet.cluster.server.upgrade import Upgraded, build_request_headers, check_answer, new_key
 from ktnet.wire.release import VERSION
 
