@@ -80,7 +80,7 @@ def status(name: str | None, output: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, laptop: int, command: tuple[str, ...]) -> None:
     """Run a command on a laptop of a lab, with KUBECONFIG set."""
-    from ktnet.lab.launch import run_in_laptop
+    from ktnet.lab.entering import run_in_laptop
 
     run_in_laptop(name, laptop, list(command))
 
@@ -89,7 +89,7 @@ def exec_(name: str, laptop: int, command: tuple[str, ...]) -> None:
 @_name
 def kubeconfig(name: str) -> None:
     """Print the path of a lab's kubeconfig (it works on the lab's laptops)."""
-    from ktnet.lab.launch import find_lab
+    from ktnet.lab.entering import find_lab
 
     directory, _ = find_lab(name)
     click.echo(directory.kubeconfig)
@@ -134,7 +134,7 @@ def user(
 def demo() -> None:
     """Start a lab, connect to it, try every promise, undo everything."""
     from ktnet.lab.demo import run_demo
-    from ktnet.lab.launch import require_root
+    from ktnet.lab.entering import require_root
 
     require_root()
     run_demo()

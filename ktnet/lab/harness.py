@@ -18,9 +18,9 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+from ktnet.lab.entering import enter
 from ktnet.lab.faults.client import happen
 from ktnet.lab.launch import add_user
-from ktnet.lab.node.laptop import enter
 
 KTNET = (sys.executable, "-m", "ktnet")
 END_TIMEOUT_S = 30.0

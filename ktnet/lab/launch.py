@@ -1,4 +1,4 @@
-"""Starting, ending and entering labs: what `ktnet lab` does on the outside of the daemon."""
+"""Starting, ending and asking labs: what `ktnet lab` does on the outside of the daemon."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from ktnet.errors import (
-    HostPermissionError,
     KtnetError,
     NotFound,
     RemoteProtocolError,
     UsageError,
 )
 from ktnet.lab.control import ask
-from ktnet.lab.node.laptop import enter
+from ktnet.lab.entering import find_lab, require_root
 from ktnet.lab.residents import end_residents
-from ktnet.lab.state import LabDirectory, LabState, LaptopState, Process, list_labs
+from ktnet.lab.state import LabDirectory, Process, list_labs
 from ktnet.lab.topology import MOST_LAPTOPS
 
 READY_TIMEOUT_S = 60.0
@@ -97,24 +96,6 @@ def describe_labs(name: str | None) -> list[dict[str, Any]]:
     return found
 
 
-def find_laptop(name: str, number: int) -> tuple[LabDirectory, LaptopState]:
-    """A laptop of a running lab, counted from 1; raises NotFound."""
-    require_root()
-    directory, state = find_lab(name)
-    if not 1 <= number <= len(state.laptops):
-        raise NotFound(f"lab {name!r} has {len(state.laptops)} laptop(s), no laptop {number}")
-    return directory, state.laptops[number - 1]
-
-
-def find_lab(name: str) -> tuple[LabDirectory, LabState]:
-    """A running lab; raises NotFound."""
-    directory = LabDirectory(name)
-    state = directory.read_running()
-    if state is None:
-        raise NotFound(f"no lab {name!r} is running", hint=f"ktnet lab up --name {name}")
-    return directory, state
-
-
 def parse_roles(text: str) -> list[dict[str, Any]]:
     """The Roles and ClusterRoles of a YAML file, also those in Lists; raises UsageError."""
     try:
@@ -157,40 +138,6 @@ def add_user(
         return Path(ask(directory.socket, request))
     except RemoteProtocolError as error:
         raise UsageError(error.message) from error
-
-
-def run_in_laptop(name: str, number: int, command: list[str]) -> NoReturn:
-    """Becomes `command`, in a laptop's namespaces, with KUBECONFIG set."""
-    directory, laptop = find_laptop(name, number)
-    here = Path.cwd()
-    try:
-        enter(laptop.holder.pid)
-    except OSError as error:
-        raise NotFound(f"{laptop.name} can't be entered: {error}") from error
-    if not laptop.holder.is_alive():
-        raise NotFound(f"{laptop.name} has just gone")
-    with contextlib.suppress(OSError):
-        os.chdir(here)  # entering a mount namespace leads to its root
-    environment = {
-        **{key: value for key, value in os.environ.items() if key.lower() not in _PROXIES},
-        "KUBECONFIG": str(directory.kubeconfig),
-    }
-    try:
-        os.execvpe(command[0], command, environment)  # noqa: S606 -- what the user asked for
-    except FileNotFoundError as error:
-        raise UsageError(f"{command[0]}: no such command") from error
-    except PermissionError as error:
-        raise UsageError(f"{command[0]}: {error.strerror}") from error
-
-
-_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
-"""A proxy of the host's network can't be reached from a laptop."""
-
-
-def require_root() -> None:
-    """Namespaces, bridges and mounts take root."""
-    if os.geteuid() != 0:
-        raise HostPermissionError("the lab needs root", hint="run it with sudo")
 
 
 def _start_daemon(directory: LabDirectory, laptops: int) -> None:

@@ -16,8 +16,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from ktnet.lab.entering import enter
 from ktnet.lab.harness import Lab
-from ktnet.lab.node.laptop import enter
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 WIDTH, HEIGHT = 1280, 1500

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ktnet.cli import main
+from ktnet.lab.entering import enter
 from ktnet.lab.harness import Lab
-from ktnet.lab.node.laptop import enter
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 

@@ -12,8 +12,8 @@ import pytest
 from api_client import request
 from dnslib import DNSRecord
 
+from ktnet.lab.entering import enter
 from ktnet.lab.harness import Lab, open_lab
-from ktnet.lab.node.laptop import enter
 from ktnet.lab.state import LabDirectory
 from ktnet.lab.traffic import try_connect
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from node_scene import NAMESPACE, NodeScene, listening, on_node
 
-from ktnet.lab.node.laptop import enter
+from ktnet.lab.entering import enter
 
 pytestmark = pytest.mark.lab
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ktnet.lab.control import ask
-from ktnet.lab.launch import find_lab, require_root
+from ktnet.lab.entering import find_lab, require_root
 
 
 def happen(lab: str, what: str, **arguments: Any) -> Any:

@@ -29,7 +29,6 @@ from ktnet.lab.node.network import (
     remove_link,
 )
 from ktnet.lab.node.spawner import Spawner
-from ktnet.lab.node.syscalls import CLONE_NEWNET, CLONE_NEWNS, setns
 from ktnet.lab.topology import NODE_LAN_ADDRESS, OFFICE_DNS_ADDRESS
 
 RESOLVER = f"nameserver {OFFICE_DNS_ADDRESS}\nsearch office.example\n"
@@ -129,16 +128,3 @@ def find_file(name: str) -> str:
             hint=f"touch {path}",
         )
     return str(path)
-
-
-def enter(pid: int) -> None:
-    """Moves this process into the network and mount namespaces of the laptop held by `pid`.
-
-    For a process with one thread, before it executes what is to run on the laptop. Raises
-    OSError.
-    """
-    descriptor = os.pidfd_open(pid)
-    try:
-        setns(descriptor, CLONE_NEWNET | CLONE_NEWNS)
-    finally:
-        os.close(descriptor)
