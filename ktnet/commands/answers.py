@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ktnet.commands.events import Events
-from ktnet.session.live import LiveRequest, parse_live_request
+from ktnet.session.live import parse_live_request
 
 if TYPE_CHECKING:
     from ktnet.control import Handler
+    from ktnet.session.running import Running
     from ktnet.session.tunnel import Tunnel
-
-
-class Telling(Protocol):
-    """A session that is up."""
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard: "round_trip_s", "flows", "queries", where it has any."""
-
-    @property
-    def tunnel(self) -> Tunnel | None:
-        """What is measured by `ktnet speed`; None where it has none of its own."""
 
 
 class Answers:
     """The handlers (see `ktnet.control.open_control`), from before the session is up."""
 
-    def __init__(self, events: Events, session: Callable[[], Telling | None]) -> None:
+    def __init__(self, events: Events, session: Callable[[], Running | None]) -> None:
         self._events = events
         self._session = session
 

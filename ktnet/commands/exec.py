@@ -31,7 +31,7 @@ from ktnet.wire.record import build_time
 
 if TYPE_CHECKING:
     from ktnet.host.sandbox import Sandbox
-    from ktnet.session.exec import ExecSession
+    from ktnet.session.running import Running
 
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 FORWARDED = ENDING | {signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGALRM}
@@ -83,7 +83,7 @@ class _Execution:
         self._progress = progress
         self._opening: asyncio.Task[Any] | None = None
         self._interrupted = False
-        self._session: ExecSession | None = None
+        self._session: Running | None = None
         self._described = {
             "command": "exec",
             "namespace": options.cluster.namespace or "",
@@ -106,11 +106,14 @@ class _Execution:
         try:
             async with (
                 open_control(self._describe, self._disconnect, answers.handlers),
-                open_exec_session(self._options, self._sandbox, self._progress) as session,
+                open_exec_session(self._options, self._sandbox, self._progress) as (
+                    session,
+                    resolv_conf,
+                ),
             ):
                 self._opening, self._session = None, session
                 self._progress.ready("the command runs")
-                self._sandbox.start(session.resolv_conf)
+                self._sandbox.start(resolv_conf)
                 return await self._run_command(session)
         except asyncio.CancelledError:
             if self._interrupted:
@@ -120,7 +123,7 @@ class _Execution:
             self._session = None
             self._sandbox.give_up()
 
-    async def _run_command(self, session: ExecSession) -> int:
+    async def _run_command(self, session: Running) -> int:
         try:
             async with open_tasks() as tasks:
                 tasks.create_task(session.watch(), name="watch the session")

@@ -8,35 +8,20 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from ktnet import control
-from ktnet.commands.answers import Answers, Telling
+from ktnet.commands.answers import Answers
 from ktnet.commands.events import note_warnings
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
+from ktnet.session.running import Running
 from ktnet.tasks import open_tasks
 from ktnet.wire.record import build_time
 
 ENDING_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-
-
-class Running(Telling, Protocol):
-    """A session that is up."""
-
-    async def watch(self) -> None:
-        """Waits until a part is lost; raises what became of it."""
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-
-    def describe_end(self) -> str:
-        """What is left of it, once it has been undone."""
-
-    async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
-        """How a name is decided and answered, for `ktnet dns`."""
 
 
 def run_in_foreground(
@@ -141,6 +126,9 @@ class _Foreground:
             raise UsageError("a request for a name has no name, or no number for its type")
         if self._session is None:
             raise NotFound(f"the session is {self._state}", hint="try again when it is connected")
+        if self._session.explain_name is None:
+            command = self._described["command"]
+            raise NotFound(f"`ktnet {command}` doesn't touch this machine's names")
         return await self._session.explain_name(name, qtype)
 
     def _end(self) -> None:

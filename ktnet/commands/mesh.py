@@ -14,9 +14,9 @@ from ktnet.commands.progress import Progress
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
 if TYPE_CHECKING:
-    from ktnet.commands.foreground import Running
     from ktnet.session.mesh import MeshOptions
     from ktnet.session.report import Report
+    from ktnet.session.running import Running
 
     Open = Callable[[MeshOptions, Report], AbstractAsyncContextManager[Running]]
 

@@ -1,8 +1,7 @@
 """A machine joined to a cluster: capture and names put before a tunnel.
 
-    tunnel: shadow pod, SSH ───────────────┬─► capture: TUN <-> flows through the tunnel
-    host: facts, TUN, DNS sockets ─────────┤
-    cluster: ranges, Services ─────────────┴─► dns: cluster names to the tunnel, others as before
+    network: tunnel, ranges, Services ─────┬─► capture: TUN <-> flows through the tunnel
+    host: facts, TUN, DNS sockets ─────────┴─► dns: cluster names to the tunnel, others as before
 
 and then one probe through TUN and tunnel; only after that routes and resolver are changed.
 """
@@ -17,13 +16,7 @@ from typing import Any
 
 from ktnet.capture.engine import Capture, open_capture
 from ktnet.capture.probe import PROBE_PORT, probe, probe_firewall
-from ktnet.cluster.cidrs import (
-    ClusterRanges,
-    api_server_addresses,
-    api_server_addresses6,
-    find_cluster_ranges,
-)
-from ktnet.cluster.services import ServiceIndex, open_service_index
+from ktnet.cluster.cidrs import api_server_addresses, api_server_addresses6
 from ktnet.cluster.shadow.session import RunningPod
 from ktnet.dns.proxy import Proxy, open_proxy
 from ktnet.errors import Conflict
@@ -35,7 +28,6 @@ from ktnet.host.linkwatch import run_link_watch
 from ktnet.host.plan import HELD, HostPlan, plan_host
 from ktnet.session.additions import Additions
 from ktnet.session.cluster import open_cluster
-from ktnet.session.live import LiveRequest
 from ktnet.session.names import (
     Names,
     build_routing,
@@ -43,10 +35,12 @@ from ktnet.session.names import (
     decide_names,
     parse_nameservers,
 )
+from ktnet.session.network import ClusterNetwork, open_cluster_network
 from ktnet.session.options import ConnectOptions
 from ktnet.session.report import Report
+from ktnet.session.running import Running
 from ktnet.session.state import WITHOUT_ICMP
-from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.session.tunnel import Tunnel
 from ktnet.tasks import open_tasks
 from ktnet.wire.shadow import PROBE_HOST
 
@@ -56,7 +50,7 @@ after a second, is no failure."""
 
 
 @dataclass
-class Session:
+class JoinedMachine:
     """A machine that is joined to a cluster."""
 
     host: Host
@@ -101,23 +95,13 @@ class Session:
     def describe(self) -> dict[str, Any]:
         """Its state, for `ktnet status`."""
         return {
-            **self.tunnel.describe(),
             "link": self.plan.link.name,
             "routes": [str(network) for network in self.plan.routes],
             "added": [str(network) for network in self.names.added],
             "icmp_errors": self.capture.icmp_errors,
             "unreachable": [str(network) for network in self.plan.unreachable],
-            "flows": asdict(self.capture.counters),
             **self.names.describe(),
             "dns": asdict(self.proxy.counters),
-        }
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return {
-            **await self.tunnel.tell_live(),
-            "flows": self.capture.describe_flows(request.flows),
-            "queries": self.proxy.describe_recent(request.queries),
         }
 
     async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
@@ -130,7 +114,7 @@ class Session:
 @asynccontextmanager
 async def open_session(
     options: ConnectOptions, report: Report, helper: Started | None = None
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[Running]:
     """Joins this machine to the cluster until the context is left; then nothing of it remains.
 
     `helper` is the host's, where it was started before this process gave up the rights to do so.
@@ -145,32 +129,20 @@ async def open_session(
         if found.held:
             # Said here, a second session makes no shadow for nothing.
             raise Conflict(HELD, hint="end it with: ktnet disconnect")
-        services = await parts.enter_async_context(
-            open_service_index(cluster.api, cluster.namespace)
-        )
-        # Inside what they use: they have to be over before the connections to it are closed.
-        tasks = await parts.enter_async_context(open_tasks())
-        finding_ranges = tasks.create_task(
-            find_cluster_ranges(cluster.api, cluster.namespace, pod_ips=not options.no_pod_ips)
-        )
-        report.step("cluster", cluster.describe())
-
-        spec = build_spec(options.shadow, cluster.namespace)
-        tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
-
-        ranges = await finding_ranges
+        network = await parts.enter_async_context(open_cluster_network(cluster, options, report))
+        tunnel, services = network.tunnel, network.services
         facts = await host.facts()
-        plan = await build_plan(options, tunnel, services, ranges, facts)
+        plan = await build_plan(options, network, facts)
         for text in (
             *found.mended,
             *facts.mended,
             services.warning,
-            *ranges.warnings,
+            *network.ranges.warnings,
             *plan.warnings,
         ):
             if text:
                 report.note(text)
-        capture, proxy = await enter_capture(parts, options, host, tunnel, services, facts, plan)
+        capture, proxy = await enter_capture(parts, options, host, network, facts, plan)
         names = Names(
             *(options, cluster.namespace, host, services, proxy, report),
             plan=plan,
@@ -185,22 +157,29 @@ async def open_session(
         additions = Additions(names, await never_captured(options, tunnel), report)
         if not options.no_pod_ips:
             proxy.reach_first(additions.reach)
-        session = Session(
+        machine = JoinedMachine(
             *(host, tunnel, capture, proxy, names, additions),
-            lambda: build_plan(options, tunnel, services, ranges, facts),
+            lambda: build_plan(options, network, facts),
         )
         tunnel.keeper.on_return.append(names.flush)
-        if spec.via == "direct":
-            tunnel.keeper.before_dial = session.leave_way_free
-        yield session
+        if options.shadow.via == "direct":
+            tunnel.keeper.before_dial = machine.leave_way_free
+        yield Running(
+            tunnel=tunnel,
+            connections=capture,
+            describe_own=machine.describe,
+            watch=machine.watch,
+            describe_end=machine.describe_end,
+            describe_queries=proxy.describe_recent,
+            explain_name=machine.explain_name,
+        )
 
 
 async def enter_capture(
     parts: AsyncExitStack,
     options: ConnectOptions,
     host: Host,
-    tunnel: Tunnel,
-    services: ServiceIndex,
+    network: ClusterNetwork,
     facts: HostFacts,
     plan: HostPlan,
 ) -> tuple[Capture, Proxy]:
@@ -208,14 +187,16 @@ async def enter_capture(
     opened = await host.open_link(plan)
     probed = (str(plan.link.peer), PROBE_PORT)
     capture = await parts.enter_async_context(
-        open_capture(opened.tun_fd, tunnel, local_targets={probed: (PROBE_HOST, PROBE_PORT)})
+        open_capture(
+            opened.tun_fd, network.tunnel, local_targets={probed: (PROBE_HOST, PROBE_PORT)}
+        )
     )
     proxy = await parts.enter_async_context(
         open_proxy(
             opened.dns_udp,
             opened.dns_tcp,
-            decide_names(options, services, facts.resolver, plan),
-            tunnel.ask,
+            decide_names(options, network.services, facts.resolver, plan),
+            network.tunnel.ask,
             parse_nameservers(facts.resolver),
         )
     )
@@ -239,20 +220,17 @@ async def never_captured(
 
 
 async def build_plan(
-    options: ConnectOptions,
-    tunnel: Tunnel,
-    services: ServiceIndex,
-    ranges: ClusterRanges,
-    facts: HostFacts,
+    options: ConnectOptions, network: ClusterNetwork, facts: HostFacts
 ) -> HostPlan:
     """What of this host's network shall change. The tunnel's own path is never captured."""
+    tunnel, ranges = network.tunnel, network.ranges
     namespace = tunnel.cluster.namespace
     return plan_host(
         facts,
         (*ranges.services, *ranges.pods),
         await never_captured(options, tunnel),
         build_search(options, namespace),
-        routing=build_routing(options, namespace, services.namespaces),
+        routing=build_routing(options, namespace, network.services.namespaces),
         mode=options.dns_mode,
         included=options.include,
         ipv6=ranges.ipv6,

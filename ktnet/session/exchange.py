@@ -11,14 +11,13 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from ktnet.cluster.exchange.exposure import Exposure
 from ktnet.cluster.exchange.restoring import Restoring
 from ktnet.cluster.exchange.taking import give_back, take_by_scale, take_by_selector
 from ktnet.cluster.exchange.upkeep import check_held, run_upkeep
 from ktnet.cluster.holding import find_holder
-from ktnet.cluster.readiness import wait_until_available, wait_until_ready
+from ktnet.cluster.readiness import wait_until_available
 from ktnet.cluster.rights import list_for_exchange, list_required
 from ktnet.cluster.server.review import require_rights
 from ktnet.cluster.shadow.dependents import Dependent
@@ -29,7 +28,7 @@ from ktnet.cluster.shadow.manifests import (
     build_service,
 )
 from ktnet.errors import KtnetError, NotFound
-from ktnet.session.cluster import Cluster, open_cluster
+from ktnet.session.cluster import open_cluster
 from ktnet.session.exchange_plan import (
     ExchangePlan,
     describe_abandoned,
@@ -37,12 +36,12 @@ from ktnet.session.exchange_plan import (
     plan_by_selector,
     plan_restoring,
 )
-from ktnet.session.inbound import Inbound, open_inbound
+from ktnet.session.inbound import open_inbound
 from ktnet.session.leftovers import tidy
-from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.patience import retry_while_away
 from ktnet.session.report import Report
+from ktnet.session.running import Running
 from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
 from ktnet.tasks import open_tasks
 from ktnet.wire.record import Mode, Record
@@ -62,30 +61,23 @@ class ExchangeOptions:
     recover_wait_s: float = 120
 
 
-class ExchangeSession:
-    """A workload or Service that is exchanged."""
+class Exchange:
+    """A workload or Service whose requests are taken, and given back."""
 
     def __init__(
-        self,
-        cluster: Cluster,
-        options: ExchangeOptions,
-        plan: ExchangePlan,
-        tunnel: Tunnel,
-        inbound: Inbound,
-        report: Report,
+        self, options: ExchangeOptions, plan: ExchangePlan, tunnel: Tunnel, report: Report
     ) -> None:
-        self._cluster = cluster
+        self._cluster = tunnel.cluster
         self._options = options
         self._plan = plan
-        self.tunnel = tunnel
-        self._inbound = inbound
+        self._tunnel = tunnel
         self._report = report
         self._record: Record | None = None
         self._is_given_back = False
 
     @property
     def _session(self) -> str:
-        return self.tunnel.shadow.name
+        return self._tunnel.shadow.name
 
     @property
     def _selector(self) -> dict[str, str] | None:
@@ -110,7 +102,7 @@ class ExchangeSession:
                 holder=find_holder(),
             )
         self._record = await take
-        self.tunnel.keeper.before_revival = partial(
+        self._tunnel.keeper.before_revival = partial(
             check_held, api, namespace, subject, self._session
         )
         self._report.step("taken", self._describe_taken(self._record))
@@ -135,19 +127,19 @@ class ExchangeSession:
                     self._report.note,
                 )
             )
-            await self.tunnel.watch()
+            await self._tunnel.watch()
 
     async def end(self) -> None:
         """Give back, wait until it is served there again, then send the last callers away."""
         self._report.begin()
         async with open_tasks() as tasks:
             # Callers come here until others are ready to take them.
-            tasks.create_task(_keep_up(self.tunnel))
+            tasks.create_task(_keep_up(self._tunnel))
             if not await self._give_back():
                 return
             if self._record is not None and self._record.mode == "scale":
                 await self._wait_until_served(self._record.replicas)
-        await self.tunnel.shadow.delete()
+        await self._tunnel.shadow.delete()
 
     async def _give_back(self) -> bool:
         """Whether it is as it was. It may have been taken though we have heard no answer."""
@@ -168,7 +160,7 @@ class ExchangeSession:
 
     def _say_not_given_back(self, error: KtnetError) -> None:
         # Where its requests go to; with an origin it passes them on.
-        self.tunnel.shadow.is_kept = True
+        self._tunnel.shadow.is_kept = True
         self._report.note(
             f"{self._plan.subject.title} could not be put back: {error}; when the cluster is "
             f"there again: ktnet recover {self._plan.subject.title} -n {self._cluster.namespace}"
@@ -195,34 +187,13 @@ class ExchangeSession:
 
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""
-        if self._is_given_back and self.tunnel.shadow.is_gone:
-            return "the cluster is as it was, and this machine was never changed"
         if self._is_given_back:
-            return f"{self._session} in the cluster ends by itself"
+            return self._tunnel.describe_end()
         return f"{self._plan.subject.title} is not put back: see `ktnet recover`"
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        return {
-            **self.tunnel.describe(),
-            "exchanged": self._plan.subject.title,
-            "mode": self._options.mode,
-            **self._inbound.describe(),
-        }
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on."""
-        return await self._inbound.tell_live(request)
-
-    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        raise NotFound("`ktnet exchange` doesn't touch this machine's names")
 
 
 @asynccontextmanager
-async def open_exchange_session(
-    options: ExchangeOptions, report: Report
-) -> AsyncIterator[ExchangeSession]:
+async def open_exchange_session(options: ExchangeOptions, report: Report) -> AsyncIterator[Running]:
     """Exchanges until the context is left; then all is as it was.
 
     Raises a KtnetError that says which part failed, everything undone.
@@ -247,18 +218,25 @@ async def open_exchange_session(
             await _make_origin(tunnel, plan, spec)
         inbound = await parts.enter_async_context(open_inbound(tunnel, plan.ports, report))
         await inbound.prove()
-        await wait_until_ready(
-            cluster.api, cluster.namespace, tunnel.shadow.pod.name, spec.timeout_s
-        )
         ports = ", ".join(f"{each.port.remote} -> {each.here}" for each in inbound.exposed)
         report.step("ports", ports)
         if restoring is not None:
             await _report_restoring(tunnel, plan, options, report)
-        session = ExchangeSession(cluster, options, plan, tunnel, inbound, report)
+        exchange = Exchange(options, plan, tunnel, report)
         # Before it is taken: we may never hear the answer.
-        parts.push_async_callback(session.end)
-        await session.take()
-        yield session
+        parts.push_async_callback(exchange.end)
+        await exchange.take()
+        yield Running(
+            tunnel=tunnel,
+            connections=inbound.ledger,
+            describe_own=lambda: {
+                "exchanged": plan.subject.title,
+                "mode": options.mode,
+                "exposed": inbound.describe(),
+            },
+            watch=exchange.watch,
+            describe_end=exchange.describe_end,
+        )
 
 
 async def _report_restoring(

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
-from ktnet.capture.engine import Capture, open_capture
-from ktnet.cluster.cidrs import ClusterRanges, api_server_addresses, find_cluster_ranges
-from ktnet.cluster.services import open_service_index
-from ktnet.dns.proxy import Proxy, open_proxy
+from ktnet.capture.engine import open_capture
+from ktnet.cluster.cidrs import ClusterRanges, api_server_addresses
+from ktnet.dns.proxy import open_proxy
 from ktnet.gateway.datagrams import open_datagrams
 from ktnet.gateway.dialer import Gateway, Networks
 from ktnet.host.facts import HostFacts
@@ -26,72 +24,29 @@ from ktnet.host.resolver import survey_resolver
 from ktnet.host.resolver_plan import ResolverFact, ResolverPlan, merge_search
 from ktnet.host.sandbox import LINK, Sandbox
 from ktnet.session.cluster import open_cluster
-from ktnet.session.live import LiveRequest
 from ktnet.session.names import build_search, decide_names, parse_nameservers
+from ktnet.session.network import open_cluster_network
 from ktnet.session.options import ConnectOptions
 from ktnet.session.report import Report
-from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.session.running import Running
 from ktnet.tasks import open_tasks
-
-
-@dataclass(frozen=True)
-class ExecSession:
-    """A sandbox that is joined to a cluster; its command may start."""
-
-    tunnel: Tunnel
-    capture: Capture
-    proxy: Proxy
-    plan: HostPlan
-    resolv_conf: str
-
-    async def watch(self) -> None:
-        """Waits until a part is lost; raises what became of it."""
-        async with open_tasks() as tasks:
-            tasks.create_task(self.capture.wait_lost(), name="watch the TUN")
-            await self.tunnel.watch()
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        return {
-            **self.tunnel.describe(),
-            "routes": [str(network) for network in self.plan.routes],
-            "flows": asdict(self.capture.counters),
-            "dns": asdict(self.proxy.counters),
-        }
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return {
-            **await self.tunnel.tell_live(),
-            "flows": self.capture.describe_flows(request.flows),
-            "queries": self.proxy.describe_recent(request.queries),
-        }
 
 
 @asynccontextmanager
 async def open_exec_session(
     options: ConnectOptions, sandbox: Sandbox, report: Report
-) -> AsyncIterator[ExecSession]:
+) -> AsyncIterator[tuple[Running, str]]:
     """Join the sandbox to the cluster until the context is left; then nothing of it remains.
 
+    Its command may start, with that text as its /etc/resolv.conf.
     Raises a KtnetError that says which part failed, everything undone.
     """
     async with AsyncExitStack() as parts:
         cluster = await parts.enter_async_context(
             open_cluster(options.cluster, options.shadow.timeout_s)
         )
-        services = await parts.enter_async_context(
-            open_service_index(cluster.api, cluster.namespace)
-        )
-        tasks = await parts.enter_async_context(open_tasks())
-        finding_ranges = tasks.create_task(
-            find_cluster_ranges(cluster.api, cluster.namespace, pod_ips=not options.no_pod_ips)
-        )
-        report.step("cluster", cluster.describe())
-        spec = build_spec(options.shadow, cluster.namespace)
-        tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
-
-        ranges = await finding_ranges
+        network = await parts.enter_async_context(open_cluster_network(cluster, options, report))
+        tunnel, services, ranges = network.tunnel, network.services, network.ranges
         fact = survey_resolver()
         reached = await api_server_addresses(cluster.api)
         plan = plan_sandbox(options, cluster.namespace, ranges, fact, reached)
@@ -116,7 +71,24 @@ async def open_exec_session(
         )
         report.step("sandbox", f"{', '.join(map(str, plan.routes))} are the cluster's")
         assert isinstance(plan.resolver, ResolverPlan)  # noqa: S101  (narrows the type)
-        yield ExecSession(tunnel, capture, proxy, plan, build_resolv_conf(plan.resolver, ()))
+
+        async def watch() -> None:
+            async with open_tasks() as tasks:
+                tasks.create_task(capture.wait_lost(), name="watch the TUN")
+                await tunnel.watch()
+
+        running = Running(
+            tunnel=tunnel,
+            connections=capture,
+            describe_own=lambda: {
+                "routes": [str(network) for network in plan.routes],
+                "dns": asdict(proxy.counters),
+            },
+            watch=watch,
+            describe_end=tunnel.describe_end,
+            describe_queries=proxy.describe_recent,
+        )
+        yield running, build_resolv_conf(plan.resolver, ())
 
 
 def plan_sandbox(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from ktnet.errors import Forbidden, HostNetworkError, NotFound, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
-from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.podforward import PodDialer
 from ktnet.session.report import Report
+from ktnet.session.running import Running
 from ktnet.session.targets import Forward, Target
-from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.session.tunnel import UNCHANGED, Tunnel, build_spec, open_tunnel
 from ktnet.stream.ledger import CountedDialer, Ledger
 from ktnet.stream.listener import open_listener
 from ktnet.tasks import open_tasks
@@ -44,51 +43,8 @@ class ForwardOptions:
     use_shadow: bool = True
 
 
-@dataclass(frozen=True)
-class ForwardSession:
-    """Ports that are listening."""
-
-    cluster: Cluster
-    tunnel: Tunnel | None
-    listening: list[str] = field(default_factory=list)
-    """ "127.0.0.1:8080 -> service/tomcat:80" for each."""
-    ledger: Ledger = field(default_factory=Ledger)
-
-    async def watch(self) -> None:
-        """Waits until the tunnel is lost; raises what became of it."""
-        if self.tunnel is None:
-            await asyncio.get_running_loop().create_future()
-        else:
-            await self.tunnel.watch()
-
-    def describe_end(self) -> str:
-        """What is left of it, once it has been undone."""
-        if self.tunnel is not None and not self.tunnel.shadow.is_gone:
-            return f"{self.tunnel.shadow.name} in the cluster ends by itself"
-        return "the cluster is as it was, and this machine was never changed"
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        if self.tunnel is not None:
-            state = self.tunnel.describe()
-        else:
-            state = {"namespace": self.cluster.namespace, "context": self.cluster.context}
-        return {**state, "forwards": self.listening, "flows": self.ledger.describe()}
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on."""
-        told = {} if self.tunnel is None else await self.tunnel.tell_live()
-        return {**told, "flows": self.ledger.describe_flows(request.flows)}
-
-    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        raise NotFound("`ktnet forward` doesn't touch this machine's names")
-
-
 @asynccontextmanager
-async def open_forward_session(
-    options: ForwardOptions, report: Report
-) -> AsyncIterator[ForwardSession]:
+async def open_forward_session(options: ForwardOptions, report: Report) -> AsyncIterator[Running]:
     """Listens until the context is left; then nothing of it remains.
 
     Raises a KtnetError that says which part failed, everything undone.
@@ -104,11 +60,22 @@ async def open_forward_session(
         else:
             tasks = await parts.enter_async_context(open_tasks())
             dialer = PodDialer(cluster.api, cluster.namespace, tasks)
-        session = ForwardSession(cluster, tunnel)
+        ledger = Ledger()
+        listening = []
         for forward in options.forwards:
             host = await find_host(cluster, forward.target, use_shadow=options.use_shadow)
-            await _enter_listener(parts, options.address, forward, (dialer, host), session, report)
-        yield session
+            counted = CountedDialer(dialer, ledger)
+            way = await _enter_listener(parts, options.address, forward, counted, host, report)
+            listening.append(way)
+            report.step("forward", way)
+        place = {"namespace": cluster.namespace, "context": cluster.context}
+        yield Running(
+            tunnel=tunnel,
+            connections=ledger,
+            describe_own=lambda: {**place, "forwards": listening},
+            watch=asyncio.Event().wait if tunnel is None else tunnel.watch,
+            describe_end=(lambda: UNCHANGED) if tunnel is None else tunnel.describe_end,
+        )
 
 
 async def find_host(cluster: Cluster, target: Target, *, use_shadow: bool) -> str:
@@ -139,11 +106,11 @@ async def _enter_listener(
     parts: AsyncExitStack,
     address: str,
     forward: Forward,
-    way: tuple[Dialer, str],
-    session: ForwardSession,
+    dialer: CountedDialer,
+    host: str,
     report: Report,
-) -> None:
-    dialer, host = way
+) -> str:
+    """ "127.0.0.1:8080 -> service/tomcat:80"."""
     there = f"{forward.target}:{forward.remote_port}"
     seen: set[OpenFailure] = set()
 
@@ -152,9 +119,8 @@ async def _enter_listener(
             seen.add(failure)
             report.note(f"{there}: {CAUSES[failure]}")
 
-    counted = CountedDialer(dialer, session.ledger)
     listener = open_listener(
-        address, forward.local_port, counted, (host, forward.remote_port), failed
+        address, forward.local_port, dialer, (host, forward.remote_port), failed
     )
     try:
         port = await parts.enter_async_context(listener)
@@ -163,7 +129,6 @@ async def _enter_listener(
             f"can't listen on {address}:{forward.local_port}: {error.strerror or error}",
             hint="another local port: LOCAL:REMOTE, or :REMOTE for any free one",
         ) from error
-    counted.listens_at = (address, port)
+    dialer.listens_at = (address, port)
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    session.listening.append(f"{where} -> {there}")
-    report.step("forward", session.listening[-1])
+    return f"{where} -> {there}"

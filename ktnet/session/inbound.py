@@ -9,15 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from ktnet.cluster.exchange.exposure import ExposedPort
+from ktnet.cluster.readiness import wait_until_ready
+from ktnet.cluster.rights import Command
+from ktnet.cluster.shadow.manifests import ShadowPort, ShadowSpec
 from ktnet.link.connection import Link
 from ktnet.link.inbound import InboundListener
 from ktnet.link.localport import LocalPort
-from ktnet.session.live import LiveRequest
+from ktnet.session.cluster import Cluster
+from ktnet.session.options import ShadowOptions
 from ktnet.session.report import Report
-from ktnet.session.tunnel import Tunnel
+from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
 from ktnet.stream.ledger import Ledger
 from ktnet.tasks import open_tasks
 
@@ -38,6 +43,14 @@ class Exposed:
     def here(self) -> str:
         """This machine's side of it."""
         return f"{self.port.host}:{self.port.local}"
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON, for `ktnet status`."""
+        return {
+            "port": self.port.remote,
+            "local": self.here,
+            "listening": self.local.is_listening,
+        }
 
     async def hold(self, link: Link, ledger: Ledger) -> None:
         """Have the shadow at the other end of `link` listen while something does here."""
@@ -76,7 +89,7 @@ class Inbound:
     def __init__(self, tunnel: Tunnel, ports: Iterable[ExposedPort]) -> None:
         self.exposed = [Exposed(port) for port in ports]
         self.ledger = Ledger()
-        self._tunnel = tunnel
+        self.tunnel = tunnel
 
     async def serve(self, link: Link) -> None:
         """Until the link is lost."""
@@ -90,38 +103,26 @@ class Inbound:
         return all([await each.local.look() for each in self.exposed])
 
     async def prove(self) -> None:
-        """Wait until something listens here on every port, and show that each can be reached.
+        """Wait until something listens here on every port, show that each can be reached, and wait
+        until the pod is Ready.
 
-        By a connection from the pod to its own address. TunnelError where it doesn't get here.
+        By a connection from the pod to its own address. TunnelError where it doesn't get here,
+        ShadowFailed where it isn't Ready in time.
         """
+        shadow = self.tunnel.shadow
         for each in self.exposed:
             await each.first_held.wait()
-            link = self._tunnel.keeper.link
+            link = self.tunnel.keeper.link
             listener = each.held.get(link)
             if listener is not None:
-                await link.prove(listener, self._tunnel.shadow.pod.ip, PROOF_TIMEOUT_S)
+                await link.prove(listener, shadow.pod.ip, PROOF_TIMEOUT_S)
+        await wait_until_ready(
+            self.tunnel.cluster.api, shadow.spec.namespace, shadow.pod.name, shadow.spec.timeout_s
+        )
 
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on."""
-        return {
-            **await self._tunnel.tell_live(),
-            "flows": self.ledger.describe_flows(request.flows),
-        }
-
-    def describe(self) -> dict[str, Any]:
-        """For `ktnet status`: the ports, and the counts of what came by them."""
-        return {"exposed": self._describe_ports(), "flows": self.ledger.describe()}
-
-    def _describe_ports(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "port": each.port.remote,
-                "local": each.here,
-                "listening": each.local.is_listening,
-                "held": bool(each.held),
-            }
-            for each in self.exposed
-        ]
+    def describe(self) -> list[dict[str, Any]]:
+        """The ports, for `ktnet status`."""
+        return [{**each.describe(), "held": bool(each.held)} for each in self.exposed]
 
 
 @asynccontextmanager
@@ -136,3 +137,29 @@ async def open_inbound(
             tasks.create_task(each.report_changes(report))
         tasks.create_task(tunnel.serve_each_link(inbound.serve))
         yield inbound
+
+
+@asynccontextmanager
+async def open_exposing_tunnel(
+    cluster: Cluster, spec: ShadowSpec, ports: Iterable[ExposedPort], report: Report
+) -> AsyncIterator[Inbound]:
+    """A shadow whose ports lead here; Ready, where something listens on all of them."""
+    async with (
+        open_tunnel(cluster, spec, report) as tunnel,
+        open_inbound(tunnel, ports, report) as inbound,
+    ):
+        try:
+            if await inbound.is_listening():
+                await inbound.prove()
+            yield inbound
+        finally:
+            # Callers are served until the shadow has sent the last of them away.
+            await tunnel.shadow.delete()
+
+
+def build_exposing_spec(
+    options: ShadowOptions, namespace: str, ports: Iterable[ExposedPort], command: Command
+) -> ShadowSpec:
+    """A shadow with these ports, of a session by this command."""
+    shadow_ports = tuple(ShadowPort(port.remote, port.name) for port in ports)
+    return replace(build_spec(options, namespace), ports=shadow_ports, command=command)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from dataclasses import replace
 
 from ktnet.cluster.exchange.workload import find_gitops
 from ktnet.cluster.holding import find_holder
@@ -21,11 +21,10 @@ from ktnet.cluster.server.review import require_rights
 from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
 from ktnet.session.istio_leftovers import clean_rules
 from ktnet.session.leftovers import tidy
-from ktnet.session.live import LiveRequest
-from ktnet.session.mesh import MeshOptions, MeshSession, Subject, open_subject, open_version
+from ktnet.session.mesh import MeshOptions, Subject, open_subject, open_version
 from ktnet.session.patience import retry_while_away
 from ktnet.session.report import Report
-from ktnet.session.tunnel import Tunnel
+from ktnet.session.running import Running
 from ktnet.wire import meshrecord
 from ktnet.wire.record import build_time
 
@@ -33,18 +32,15 @@ _RETRY_FOR_S = 120.0
 """To take the rules out, while the API server is away."""
 
 
-class IstioSession:
-    """A version that marked requests are led to."""
+class AddedRules:
+    """What leads marked requests to a version: added, and taken out again."""
 
-    def __init__(
-        self, mesh: MeshSession, rules: Rules, version: Version, subject: Subject, report: Report
-    ) -> None:
-        self._mesh = mesh
+    def __init__(self, rules: Rules, version: Version, namespace: str, report: Report) -> None:
+        self.is_undone = False
         self._rules = rules
         self._version = version
-        self._subject = subject
+        self._namespace = namespace
         self._report = report
-        self._is_undone = False
 
     async def add(self) -> None:
         """From now on marked requests are led here. Raises Conflict where that can't be done."""
@@ -58,10 +54,6 @@ class IstioSession:
                 "requests comes here"
             )
 
-    async def watch(self) -> None:
-        """Has the tunnel come back whenever it breaks; raises what can't come back."""
-        await self._mesh.watch()
-
     async def end(self) -> None:
         """Take the rules out. What fails is told, and left to `clean`."""
         entry = self._version.entry
@@ -72,44 +64,17 @@ class IstioSession:
         except KtnetError as error:
             self._say_not_undone(error)
         else:
-            self._is_undone = True
+            self.is_undone = True
 
     def _say_not_undone(self, error: KtnetError) -> None:
         self._report.note(
             f"the rules of {self._version.entry.name} could not be removed: {error}; when that is "
-            f"mended: ktnet clean -n {self._subject.cluster.namespace}"
+            f"mended: ktnet clean -n {self._namespace}"
         )
-
-    def describe_end(self) -> str:
-        """What is left of it, once it has been undone."""
-        if self._is_undone:
-            return self._mesh.describe_end()
-        return "the rules are left: see `ktnet clean`"
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        return {
-            **self._mesh.describe(),
-            "mode": "istio",
-            "services": list(self._version.entry.services),
-        }
-
-    @property
-    def tunnel(self) -> Tunnel:
-        """The version's."""
-        return self._mesh.tunnel
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for the dashboard."""
-        return await self._mesh.tell_live(request)
-
-    async def explain_name(self, name: str, qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        return await self._mesh.explain_name(name, qtype)
 
 
 @asynccontextmanager
-async def open_istio_session(options: MeshOptions, report: Report) -> AsyncIterator[IstioSession]:
+async def open_istio_session(options: MeshOptions, report: Report) -> AsyncIterator[Running]:
     """Led to until the context is left; then Istio's objects are without it, and it is gone.
 
     Raises a KtnetError that says which part failed, everything undone.
@@ -129,11 +94,21 @@ async def open_istio_session(options: MeshOptions, report: Report) -> AsyncItera
         # What can't be done is known before anything is made.
         await _check(rules, version, report)
         mesh = await parts.enter_async_context(open_version(options, subject, report))
-        session = IstioSession(mesh, rules, version, subject, report)
+        added = AddedRules(rules, version, cluster.namespace, report)
         # Before they are added: we may never hear the answer.
-        parts.push_async_callback(session.end)
-        await session.add()
-        yield session
+        parts.push_async_callback(added.end)
+        await added.add()
+        yield replace(
+            mesh,
+            describe_own=lambda: {
+                **mesh.describe_own(),
+                "mode": "istio",
+                "services": list(version.entry.services),
+            },
+            describe_end=lambda: (
+                mesh.describe_end() if added.is_undone else "the rules are left: see `ktnet clean`"
+            ),
+        )
 
 
 def build_version(options: MeshOptions, subject: Subject) -> Version:

@@ -6,7 +6,7 @@ cluster ─► workload, Services ─► shadow with its pods' labels and the ma
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,17 +14,14 @@ from ktnet.cluster.exchange.exposure import Exposure, resolve_exposures
 from ktnet.cluster.exchange.workload import Subject as Workload
 from ktnet.cluster.exchange.workload import find_services, find_subject
 from ktnet.cluster.mesh.marks import build_labels, build_name, build_rules
-from ktnet.cluster.readiness import wait_until_ready
 from ktnet.cluster.rights import list_required
 from ktnet.cluster.server.review import require_rights
 from ktnet.errors import Conflict, NotFound
 from ktnet.session.cluster import Cluster, open_cluster
-from ktnet.session.inbound import Inbound, open_inbound
-from ktnet.session.live import LiveRequest
+from ktnet.session.inbound import build_exposing_spec, open_exposing_tunnel
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
-from ktnet.session.run import build_exposing_spec
-from ktnet.session.tunnel import Tunnel, open_tunnel
+from ktnet.session.running import Running
 
 
 @dataclass(frozen=True)
@@ -39,43 +36,6 @@ class MeshOptions:
     value: str
     on_disconnect: str = "origin"
     """Mode auto: "origin" or "refuse"."""
-
-
-@dataclass(frozen=True)
-class MeshSession:
-    """A version that leads here."""
-
-    workload: str
-    mark: str
-    tunnel: Tunnel
-    inbound: Inbound
-
-    async def watch(self) -> None:
-        """Has the tunnel come back whenever it breaks; raises what can't come back."""
-        await self.tunnel.watch()
-
-    def describe_end(self) -> str:
-        """What is left of it, once it has been undone."""
-        if self.tunnel.shadow.is_gone:
-            return "the cluster is as it was, and this machine was never changed"
-        return f"{self.tunnel.shadow.name} in the cluster ends by itself"
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        return {
-            **self.tunnel.describe(),
-            "name": self.workload,
-            "mark": self.mark,
-            **self.inbound.describe(),
-        }
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on."""
-        return await self.inbound.tell_live(request)
-
-    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        raise NotFound("`ktnet mesh` doesn't touch this machine's names")
 
 
 @dataclass(frozen=True)
@@ -96,7 +56,7 @@ class Subject:
 
 
 @asynccontextmanager
-async def open_mesh_session(options: MeshOptions, report: Report) -> AsyncIterator[MeshSession]:
+async def open_mesh_session(options: MeshOptions, report: Report) -> AsyncIterator[Running]:
     """Serves until the context is left; then nothing of it remains. Nothing of the user's changes.
 
     Raises NotFound for an unknown workload, Conflict where somebody has the mark, and a KtnetError
@@ -135,16 +95,15 @@ async def open_subject(options: MeshOptions, report: Report) -> AsyncIterator[Su
 @asynccontextmanager
 async def open_version(
     options: MeshOptions, subject: Subject, report: Report
-) -> AsyncIterator[MeshSession]:
+) -> AsyncIterator[Running]:
     """The marked pod beside the others, and its ports that lead here.
 
     Raises Conflict where somebody has the mark.
     """
     cluster, name, title = subject.cluster, subject.session, subject.workload.title
     ports = resolve_exposures(options.exposures, subject.workload.pod_spec, subject.services)
-    spec = build_exposing_spec(options.shadow, cluster.namespace, ports)
-    pod_labels = tuple(subject.labels.items())
-    spec = replace(spec, command="mesh", session=name, pod_labels=pod_labels)
+    spec = build_exposing_spec(options.shadow, cluster.namespace, ports, "mesh")
+    spec = replace(spec, session=name, pod_labels=tuple(subject.labels.items()))
     try:
         await cluster.api.get("jobs", name, namespace=cluster.namespace)
     except NotFound:
@@ -154,15 +113,16 @@ async def open_version(
             f"somebody has the mark {options.value} of {title}: there is a Job {name}",
             hint="choose another --version-mark; `ktnet status` says whose it is",
         )
-    async with AsyncExitStack() as parts:
-        tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
-        inbound = await parts.enter_async_context(open_inbound(tunnel, ports, report))
-        # Callers are served until the shadow has sent the last of them away.
-        parts.push_async_callback(tunnel.shadow.delete)
-        if await inbound.is_listening():
-            await inbound.prove()
-            await wait_until_ready(
-                cluster.api, cluster.namespace, tunnel.shadow.pod.name, spec.timeout_s
-            )
+    async with open_exposing_tunnel(cluster, spec, ports, report) as inbound:
         report.step("mark", f"{options.key}={options.value} on {name}")
-        yield MeshSession(title, f"{options.key}: {options.value}", tunnel, inbound)
+        yield Running(
+            tunnel=inbound.tunnel,
+            connections=inbound.ledger,
+            describe_own=lambda: {
+                "name": title,
+                "mark": f"{options.key}: {options.value}",
+                "exposed": inbound.describe(),
+            },
+            watch=inbound.tunnel.watch,
+            describe_end=inbound.tunnel.describe_end,
+        )

@@ -21,16 +21,16 @@ from ktnet.cluster.exchange.workload import find_original_selector
 from ktnet.cluster.mesh.router_manifests import plan_ports
 from ktnet.cluster.rights import list_for_router
 from ktnet.cluster.server.review import require_rights
-from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, NotFound, UsageError
+from ktnet.errors import ClusterUnreachable, Conflict, KtnetError, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
 from ktnet.session.exchange_plan import find_service, read_pod_spec
 from ktnet.session.inbound import Exposed
 from ktnet.session.leftovers import tidy
-from ktnet.session.live import LiveRequest
 from ktnet.session.mesh import MeshOptions
 from ktnet.session.mesh_member import Member, MeshPlan, TakenOut
 from ktnet.session.patience import RETRY_INTERVAL_S
 from ktnet.session.report import Report
+from ktnet.session.running import Running
 from ktnet.stream.ledger import Ledger
 from ktnet.tasks import open_tasks
 from ktnet.wire.record import parse_record as parse_exchange
@@ -44,8 +44,8 @@ class MeshAutoSession:
         self._plan = plan
         self._report = report
         self._name = _new_name(plan.service.name)
-        self._ledger = Ledger()
-        self._member = Member(cluster, plan, self._name, report, self._ledger)
+        self.ledger = Ledger()
+        self._member = Member(cluster, plan, self._name, report, self.ledger)
         self._exposed = [Exposed(port) for port in plan.ports]
         self._joined = asyncio.Event()
         self._ending = asyncio.Event()
@@ -103,7 +103,7 @@ class MeshAutoSession:
 
     async def _come_back(self) -> None:
         self._plan = await make_plan(self._cluster, self._plan.options)
-        self._member = Member(self._cluster, self._plan, self._name, self._report, self._ledger)
+        self._member = Member(self._cluster, self._plan, self._name, self._report, self.ledger)
         await self._live_once(lambda: self._report.note(f"{self.describe_mark()} again"))
 
     def _fail(self, error: KtnetError) -> None:
@@ -144,25 +144,8 @@ class MeshAutoSession:
             "mode": "auto",
             "router": member.router.name if member.router is not None else "",
             "attached": member.attachments.pods if member.attachments is not None else {},
-            "exposed": [
-                {"port": each.port.remote, "local": each.here, "listening": each.local.is_listening}
-                for each in self._exposed
-            ],
-            "flows": self._ledger.describe(),
+            "exposed": [each.describe() for each in self._exposed],
         }
-
-    @property
-    def tunnel(self) -> None:
-        """There are several, to the router's pods."""
-        return
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on; how far the router's pods are, none of them says."""
-        return {"flows": self._ledger.describe_flows(request.flows)}
-
-    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        raise NotFound("`ktnet mesh` doesn't touch this machine's names")
 
     def describe_end(self) -> str:
         """What is left of it, once it has been undone."""
@@ -172,7 +155,7 @@ class MeshAutoSession:
 
 
 @asynccontextmanager
-async def open_auto_session(options: MeshOptions, report: Report) -> AsyncIterator[MeshAutoSession]:
+async def open_auto_session(options: MeshOptions, report: Report) -> AsyncIterator[Running]:
     """Member of a Service's mesh until the context is left.
 
     Raises a KtnetError that says which part failed, everything undone.
@@ -188,7 +171,13 @@ async def open_auto_session(options: MeshOptions, report: Report) -> AsyncIterat
             await session.wait_joined()
             report.step("mark", session.describe_mark())
             try:
-                yield session
+                yield Running(
+                    tunnel=None,  # there are several, to the router's pods
+                    connections=session.ledger,
+                    describe_own=session.describe,
+                    watch=session.watch,
+                    describe_end=session.describe_end,
+                )
             finally:
                 await session.end(running)
 

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from ktnet.errors import NotFound
 from ktnet.proxy.handshake import Credentials
-from ktnet.proxy.server import ProxyServer, open_proxy_server
+from ktnet.proxy.server import open_proxy_server
 from ktnet.session.cluster import open_cluster
-from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
-from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.session.running import Running
+from ktnet.session.tunnel import build_spec, open_tunnel
 from ktnet.stream.ledger import CountedDialer, Ledger
 
 
@@ -30,51 +30,8 @@ class ProxyOptions:
     credentials: Credentials | None = None
 
 
-@dataclass(frozen=True)
-class ProxySession:
-    """A proxy that is listening."""
-
-    tunnel: Tunnel
-    server: ProxyServer
-    ledger: Ledger
-
-    async def watch(self) -> None:
-        """Waits until the tunnel is lost; raises what became of it."""
-        await self.tunnel.watch()
-
-    def describe_end(self) -> str:
-        """What is left of it, once it has been undone."""
-        if self.tunnel.shadow.is_gone:
-            return "the cluster is as it was, and this machine was never changed"
-        return f"{self.tunnel.shadow.name} in the cluster ends by itself"
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        address, port = self.server.address
-        return {
-            **self.tunnel.describe(),
-            "proxy": f"{address}:{port}",
-            "clients": asdict(self.server.counters),
-            "flows": self.ledger.describe(),
-        }
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on."""
-        return {
-            **await self.tunnel.tell_live(),
-            "flows": self.ledger.describe_flows(request.flows),
-        }
-
-    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        raise NotFound(
-            "in proxy mode this machine's names are not touched",
-            hint="names that go through the proxy are resolved in the cluster",
-        )
-
-
 @asynccontextmanager
-async def open_proxy_session(options: ProxyOptions, report: Report) -> AsyncIterator[ProxySession]:
+async def open_proxy_session(options: ProxyOptions, report: Report) -> AsyncIterator[Running]:
     """Listens until the context is left; then nothing of it remains.
 
     Raises a KtnetError that says which part failed, everything undone.
@@ -93,7 +50,24 @@ async def open_proxy_session(options: ProxyOptions, report: Report) -> AsyncIter
         report.step("proxy", f"SOCKS5 and HTTP on {address}:{port}")
         for line in build_exports(address, port, cluster.api.target.server, options.credentials):
             report.show(line)
-        yield ProxySession(tunnel, server, ledger)
+        yield Running(
+            tunnel=tunnel,
+            connections=ledger,
+            describe_own=lambda: {
+                "proxy": f"{address}:{port}",
+                "clients": asdict(server.counters),
+            },
+            watch=tunnel.watch,
+            describe_end=tunnel.describe_end,
+            explain_name=_explain_name,
+        )
+
+
+async def _explain_name(_name: str, _qtype: int) -> dict[str, Any]:
+    raise NotFound(
+        "in proxy mode this machine's names are not touched",
+        hint="names that go through the proxy are resolved in the cluster",
+    )
 
 
 def build_exports(

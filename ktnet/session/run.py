@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from ktnet.cluster.exchange.exposure import ExposedPort, Exposure, resolve_exposures
-from ktnet.cluster.readiness import wait_until_ready
+from ktnet.cluster.exchange.exposure import Exposure, resolve_exposures
 from ktnet.cluster.rights import list_required
 from ktnet.cluster.server.review import require_rights
 from ktnet.cluster.shadow.dependents import Dependent
-from ktnet.cluster.shadow.manifests import ShadowPort, ShadowSpec, build_selector, build_service
+from ktnet.cluster.shadow.manifests import ShadowSpec, build_selector, build_service
 from ktnet.errors import Conflict, NotFound, UsageError
 from ktnet.session.cluster import Cluster, open_cluster
-from ktnet.session.inbound import Inbound, open_inbound
+from ktnet.session.inbound import build_exposing_spec, open_exposing_tunnel
 from ktnet.session.leftovers import tidy
-from ktnet.session.live import LiveRequest
 from ktnet.session.options import ClusterOptions, ShadowOptions
 from ktnet.session.report import Report
-from ktnet.session.tunnel import Tunnel, build_spec, open_tunnel
+from ktnet.session.running import Running
+from ktnet.session.tunnel import Tunnel
 
 ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
 
@@ -44,45 +43,8 @@ class RunOptions:
     service_type: ServiceType = "ClusterIP"
 
 
-@dataclass(frozen=True)
-class RunSession:
-    """A Service that leads here."""
-
-    name: str
-    tunnel: Tunnel
-    inbound: Inbound
-    addresses: list[str]
-
-    async def watch(self) -> None:
-        """Has the tunnel come back whenever it breaks; raises what can't come back."""
-        await self.tunnel.watch()
-
-    def describe_end(self) -> str:
-        """What is left of it, once it has been undone."""
-        if self.tunnel.shadow.is_gone:
-            return "the cluster is as it was, and this machine was never changed"
-        return f"{self.tunnel.shadow.name} in the cluster ends by itself"
-
-    def describe(self) -> dict[str, Any]:
-        """Its state, for `ktnet status`."""
-        return {
-            **self.tunnel.describe(),
-            "name": self.name,
-            "addresses": self.addresses,
-            **self.inbound.describe(),
-        }
-
-    async def tell_live(self, request: LiveRequest) -> dict[str, Any]:
-        """What goes on, for who looks on."""
-        return await self.inbound.tell_live(request)
-
-    async def explain_name(self, _name: str, _qtype: int) -> dict[str, Any]:
-        """Raises NotFound: no name of this machine is decided upon here."""
-        raise NotFound("`ktnet run` doesn't touch this machine's names")
-
-
 @asynccontextmanager
-async def open_run_session(options: RunOptions, report: Report) -> AsyncIterator[RunSession]:
+async def open_run_session(options: RunOptions, report: Report) -> AsyncIterator[Running]:
     """Serves until the context is left; then nothing of it remains.
 
     Raises Conflict where there is such a Service, and a KtnetError that says which part failed,
@@ -94,38 +56,31 @@ async def open_run_session(options: RunOptions, report: Report) -> AsyncIterator
             f"no Service can be called {options.name!r}",
             hint="small letters, digits and -, a letter first (RFC 1035)",
         )
-    async with AsyncExitStack() as parts:
-        cluster = await parts.enter_async_context(open_cluster(options.cluster))
+    async with open_cluster(options.cluster) as cluster:
         report.step("cluster", cluster.describe())
         await tidy(cluster, report)
-        spec = build_exposing_spec(options.shadow, cluster.namespace, ports)
-        spec = replace(spec, command="run")
+        spec = build_exposing_spec(options.shadow, cluster.namespace, ports, "run")
         if options.service:
             await _check_rights(cluster, spec)
             await _check_free(cluster, options.name)
-        tunnel = await parts.enter_async_context(open_tunnel(cluster, spec, report))
-        inbound = await parts.enter_async_context(open_inbound(tunnel, ports, report))
-        # Callers are served until the shadow has sent the last of them away.
-        parts.push_async_callback(tunnel.shadow.delete)
-        if await inbound.is_listening():
-            await inbound.prove()
-            await wait_until_ready(
-                cluster.api, cluster.namespace, tunnel.shadow.pod.name, spec.timeout_s
+        async with open_exposing_tunnel(cluster, spec, ports, report) as inbound:
+            tunnel = inbound.tunnel
+            addresses = [f"{tunnel.shadow.pod.ip}:{port.remote}" for port in ports]
+            if options.service:
+                addresses = await _make_service(options, tunnel, spec) + addresses
+            for address in addresses:
+                report.step("address", address)
+            yield Running(
+                tunnel=tunnel,
+                connections=inbound.ledger,
+                describe_own=lambda: {
+                    "name": options.name,
+                    "addresses": addresses,
+                    "exposed": inbound.describe(),
+                },
+                watch=tunnel.watch,
+                describe_end=tunnel.describe_end,
             )
-        addresses = [f"{tunnel.shadow.pod.ip}:{port.remote}" for port in ports]
-        if options.service:
-            addresses = await _make_service(options, tunnel, spec) + addresses
-        for address in addresses:
-            report.step("address", address)
-        yield RunSession(options.name, tunnel, inbound, addresses)
-
-
-def build_exposing_spec(
-    options: ShadowOptions, namespace: str, ports: tuple[ExposedPort, ...]
-) -> ShadowSpec:
-    """A shadow with these ports."""
-    shadow_ports = tuple(ShadowPort(port.remote, port.name) for port in ports)
-    return replace(build_spec(options, namespace), ports=shadow_ports)
 
 
 async def _check_rights(cluster: Cluster, spec: ShadowSpec) -> None:

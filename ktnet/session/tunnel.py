@@ -29,6 +29,8 @@ from ktnet.tasks import open_tasks
 from ktnet.wire.flow import Opening, Receiver
 from ktnet.wire.release import VERSION
 
+UNCHANGED = "the cluster is as it was, and this machine was never changed"
+
 LOOK_TIMEOUT_S = 1.0
 """For a round trip that somebody waits for who looks on: the next look is close."""
 
@@ -76,6 +78,12 @@ class Tunnel:
     async def watch(self) -> None:
         """Have it come back whenever it breaks; raises what can't come back."""
         await self.keeper.run()
+
+    def describe_end(self) -> str:
+        """What is left of it, once it has been undone."""
+        if self.shadow.is_gone:
+            return UNCHANGED
+        return f"{self.shadow.name} in the cluster ends by itself"
 
     def describe(self) -> dict[str, Any]:
         """Its state, for `ktnet status`."""

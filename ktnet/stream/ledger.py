@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ktnet.wire.flow import Dialer, Flow, OpenFailure, Opening, Receiver
@@ -77,10 +77,6 @@ class Ledger:
             return False
         del self._entries[entry]
         return True
-
-    def describe(self) -> dict[str, int]:
-        """The counts, for `ktnet status`."""
-        return asdict(self.counters)
 
     def describe_flows(self, most: int) -> list[dict[str, Any]]:
         """Those that have carried most, as JSON, the largest first."""

@@ -69,9 +69,9 @@ def test_what_it_carries_is_counted_and_passed_on() -> None:
     carrier.closed(reset=False)
     assert ledger.describe_flows(10) == []
     assert receiver.said[-1] == ("closed", False)
-    counts = ledger.describe()
-    assert (counts["flows_open"], counts["flows_total"], counts["flows_reset"]) == (0, 1, 0)
-    assert (counts["bytes_up"], counts["bytes_down"]) == (4, 6)
+    counts = ledger.counters
+    assert (counts.flows_open, counts.flows_total, counts.flows_reset) == (0, 1, 0)
+    assert (counts.bytes_up, counts.bytes_down) == (4, 6)
 
 
 def test_a_reset_from_either_side_ends_it_once() -> None:
@@ -80,8 +80,7 @@ def test_a_reset_from_either_side_ends_it_once() -> None:
     receiver.flow.reset()
     receiver.flow.reset()
     carrier.closed(reset=True)
-    counts = ledger.describe()
-    assert (counts["flows_open"], counts["flows_reset"]) == (0, 1)
+    assert (ledger.counters.flows_open, ledger.counters.flows_reset) == (0, 1)
     assert ledger.describe_flows(10) == []
 
 
