@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ktnet.commands.events import Events
 from ktnet.session.live import parse_live_request
+from ktnet.session.options import ClusterOptions
+from ktnet.wire.record import build_time
 
 if TYPE_CHECKING:
     from ktnet.control import Handler
     from ktnet.session.running import Running
     from ktnet.session.tunnel import Tunnel
+
+
+def describe_asked(command: str, cluster: ClusterOptions) -> dict[str, Any]:
+    """What `ktnet status` shows of a session from the start: what it was asked for, and when."""
+    return {
+        "command": command,
+        "namespace": cluster.namespace or "",
+        "context": cluster.context or "",
+        "since": build_time(datetime.now(UTC)),
+    }
 
 
 class Answers:

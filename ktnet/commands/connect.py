@@ -11,6 +11,7 @@ import click
 from ktnet.commands.options import (
     capture_options,
     cluster_options,
+    detach_option,
     progress_options,
     shadow_options,
 )
@@ -54,12 +55,7 @@ if TYPE_CHECKING:
     metavar="USER",
     help="With --mode proxy: who may use it, with the password in $KTNET_PROXY_PASSWORD.",
 )
-@click.option(
-    "-d",
-    "--detach",
-    is_flag=True,
-    help="Return when it is connected, and stay so until `ktnet disconnect`.",
-)
+@detach_option("it is connected")
 @click.option(
     "--helper",
     type=click.Choice(["sudo", "none"]),
@@ -87,7 +83,6 @@ def connect(
     """
     from ktnet.commands.foreground import run_in_foreground
 
-    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     if mode == "proxy":
         # What the other mode is made of is Linux's alone, and isn't even imported here.
         from ktnet.session.proxy import open_proxy_session
@@ -100,7 +95,7 @@ def connect(
         offered = open_proxy_session(
             build_proxy_options(cluster, shadow, listen, proxy_user), progress
         )
-        run_in_foreground("connect", identity, offered, progress, detach=detach)
+        run_in_foreground("connect", cluster, offered, progress, detach=detach)
         return
 
     from ktnet.host.channel import start_helper
@@ -119,7 +114,7 @@ def connect(
     if said := step_down():
         progress.note(said)
     opened = open_session(options, progress, started)
-    run_in_foreground("connect", identity, opened, progress, detach=detach)
+    run_in_foreground("connect", cluster, opened, progress, detach=detach)
 
 
 def build_proxy_options(

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from ktnet.commands.options import output_option
+
 TIMEOUT_S = 30.0
 """Each of up to half a dozen search domains may take as long as a dead nameserver."""
 
@@ -21,14 +23,7 @@ SERVERS = {
 @click.argument("name")
 @click.argument("rtype", metavar="[TYPE]", default="A")
 @click.option("--pid", type=int, help="Ask this session (default: the only one).")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it.",
-)
+@output_option("table", "json")
 def dns(name: str, rtype: str, pid: int | None, output: str) -> None:
     """Show how NAME is decided and answered: who is asked, why, and what comes back.
 

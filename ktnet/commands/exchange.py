@@ -6,7 +6,13 @@ from typing import Literal
 
 import click
 
-from ktnet.commands.options import cluster_options, progress_options, standing_shadow_options
+from ktnet.commands.options import (
+    cluster_options,
+    detach_option,
+    expose_option,
+    progress_options,
+    standing_shadow_options,
+)
 from ktnet.commands.progress import Progress
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
@@ -15,13 +21,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
 @click.argument("name")
 @cluster_options
 @standing_shadow_options
-@click.option(
-    "--expose",
-    metavar="[HOST:]LOCAL[:REMOTE][,...]",
-    multiple=True,
-    required=True,
-    help="This machine's port LOCAL (or HOST's) is port REMOTE of the pods, by number or name.",
-)
+@expose_option("the pods, by number or name")
 @click.option(
     "--mode",
     type=click.Choice(["scale", "selector"]),
@@ -45,12 +45,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
     show_default=True,
     help="At the end, wait so long for the workload to be ready again.",
 )
-@click.option(
-    "-d",
-    "--detach",
-    is_flag=True,
-    help="Return when it is exchanged, and stay so until `ktnet disconnect`.",
-)
+@detach_option("it is exchanged")
 @progress_options
 def exchange(
     name: str,
@@ -85,6 +80,5 @@ def exchange(
         on_disconnect=on_disconnect,
         recover_wait_s=recover_wait_s,
     )
-    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     opening = open_exchange_session(options, progress)
-    run_in_foreground("exchange", identity, opening, progress, detach=detach)
+    run_in_foreground("exchange", cluster, opening, progress, detach=detach)

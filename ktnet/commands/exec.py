@@ -10,12 +10,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ktnet.commands.answers import Answers
+from ktnet.commands.answers import Answers, describe_asked
 from ktnet.commands.events import note_warnings
 from ktnet.commands.options import (
     capture_options,
@@ -27,7 +26,6 @@ from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError
 from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
 from ktnet.tasks import open_tasks
-from ktnet.wire.record import build_time
 
 if TYPE_CHECKING:
     from ktnet.host.sandbox import Sandbox
@@ -84,12 +82,7 @@ class _Execution:
         self._opening: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._session: Running | None = None
-        self._described = {
-            "command": "exec",
-            "namespace": options.cluster.namespace or "",
-            "context": options.cluster.context or "",
-            "since": build_time(datetime.now(UTC)),
-        }
+        self._described = describe_asked("exec", options.cluster)
 
     async def run(self) -> int:
         """The command's status, as waitpid(2) gives it."""

@@ -7,17 +7,16 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
 from typing import Any
 
 from ktnet import control
-from ktnet.commands.answers import Answers
+from ktnet.commands.answers import Answers, describe_asked
 from ktnet.commands.events import note_warnings
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
+from ktnet.session.options import ClusterOptions
 from ktnet.session.running import Running
 from ktnet.tasks import open_tasks
-from ktnet.wire.record import build_time
 
 ENDING_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -26,7 +25,7 @@ ENDING_SIGNALS = [
 
 def run_in_foreground(
     command: str,
-    identity: dict[str, Any],
+    cluster: ClusterOptions,
     opening: AbstractAsyncContextManager[Running],
     progress: Progress,
     *,
@@ -34,13 +33,14 @@ def run_in_foreground(
 ) -> None:
     """Opens the session, keeps it until it shall end, and undoes it.
 
-    `identity` is what `ktnet status` shows of it from the start. With `detach`, only what happens
-    until it is ready does so in the foreground. Raises Interrupted where it
-    shall end before it is ready, and what the session raises.
+    With `detach`, only what happens until it is ready does so in the foreground. Raises Interrupted
+    where it shall end before it is ready, and what the session raises.
     """
 
+    described = describe_asked(command, cluster)
+
     def run(on_ready: Callable[[], None] | None) -> None:
-        asyncio.run(_Foreground(command, identity, progress, on_ready).run(opening))
+        asyncio.run(_Foreground(described, progress, on_ready).run(opening))
 
     if detach:
         if not hasattr(os, "fork"):
@@ -55,15 +55,14 @@ def run_in_foreground(
 class _Foreground:
     def __init__(
         self,
-        command: str,
-        identity: dict[str, Any],
+        described: dict[str, Any],
         progress: Progress,
         on_ready: Callable[[], None] | None,
     ) -> None:
         self._progress = progress
         self._on_ready = on_ready
         self._state = "connecting"
-        self._described = {"command": command, **identity, "since": build_time(datetime.now(UTC))}
+        self._described = described
         self._details: Callable[[], dict[str, Any]] = dict
         self._ending = asyncio.Event()
         self._opening: asyncio.Task[Any] | None = None

@@ -6,7 +6,12 @@ from ipaddress import ip_address
 
 import click
 
-from ktnet.commands.options import cluster_options, progress_options, shadow_options
+from ktnet.commands.options import (
+    cluster_options,
+    detach_option,
+    progress_options,
+    shadow_options,
+)
 from ktnet.commands.progress import Progress
 from ktnet.errors import UsageError
 from ktnet.session.options import ClusterOptions, ShadowOptions
@@ -28,12 +33,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
     is_flag=True,
     help="Make nothing in the cluster: use the API server's own port-forward (pods only).",
 )
-@click.option(
-    "-d",
-    "--detach",
-    is_flag=True,
-    help="Return when the ports listen, and stay so until `ktnet disconnect`.",
-)
+@detach_option("the ports listen")
 @progress_options
 def forward(
     words: tuple[str, ...],
@@ -65,6 +65,5 @@ def forward(
         raise UsageError(f"--address: {error}") from error
     raise_descriptor_limit()
     options = ForwardOptions(cluster, shadow, parse_forwards(words), address, not no_shadow)
-    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     opening = open_forward_session(options, progress)
-    run_in_foreground("forward", identity, opening, progress, detach=detach)
+    run_in_foreground("forward", cluster, opening, progress, detach=detach)

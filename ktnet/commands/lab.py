@@ -7,6 +7,7 @@ from typing import IO
 import click
 
 from ktnet.commands.lab_fault import fault
+from ktnet.commands.options import output_option
 
 _name = click.option("--name", default="default", show_default=True, help="Which lab.")
 
@@ -45,14 +46,7 @@ def down(name: str) -> None:
 
 @lab.command()
 @click.option("--name", help="Only this lab.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it.",
-)
+@output_option("table", "json")
 def status(name: str | None, output: str) -> None:
     """Show the labs that are running."""
     import json

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ktnet.commands.names import complete_workloads
-from ktnet.commands.options import cluster_options, progress_options, shadow_options
+from ktnet.commands.options import (
+    cluster_options,
+    detach_option,
+    expose_option,
+    progress_options,
+    shadow_options,
+)
 from ktnet.commands.progress import Progress
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
@@ -25,13 +31,7 @@ if TYPE_CHECKING:
 @click.argument("name", shell_complete=complete_workloads)
 @cluster_options
 @shadow_options
-@click.option(
-    "--expose",
-    metavar="[HOST:]LOCAL[:REMOTE][,...]",
-    multiple=True,
-    required=True,
-    help="This machine's port LOCAL (or HOST's) is port REMOTE of the workload's pods.",
-)
+@expose_option("the workload's pods")
 @click.option(
     "--mode",
     type=click.Choice(["auto", "manual", "istio"]),
@@ -53,12 +53,7 @@ if TYPE_CHECKING:
     metavar="[KEY:]VALUE",
     help="The label and header that mark your version (default: version, and a random value).",
 )
-@click.option(
-    "-d",
-    "--detach",
-    is_flag=True,
-    help="Return when it is reached, and stay so until `ktnet disconnect`.",
-)
+@detach_option("it is reached")
 @progress_options
 def mesh(
     name: str,
@@ -90,9 +85,8 @@ def mesh(
     key, value = parse_mark(version_mark)
     exposures = parse_exposures(",".join(expose))
     options = MeshOptions(cluster, shadow, name, exposures, key, value, on_disconnect)
-    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
     opening = find_opener(mode)(options, progress)
-    run_in_foreground("mesh", identity, opening, progress, detach=detach)
+    run_in_foreground("mesh", cluster, opening, progress, detach=detach)
 
 
 def find_opener(mode: str) -> Open:

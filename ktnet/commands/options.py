@@ -187,6 +187,40 @@ def standing_shadow_options(command: Command) -> Command:
     return _pack(command, "shadow", ShadowOptions, options)
 
 
+def expose_option(whose: str, *also: str) -> Decorator:
+    """Which ports of this machine are `whose`: `expose`, words for `parse_exposures`."""
+    return click.option(
+        "--expose",
+        *also,
+        metavar="[HOST:]LOCAL[:REMOTE][,...]",
+        multiple=True,
+        required=True,
+        help=f"This machine's port LOCAL (or HOST's) is port REMOTE of {whose}.",
+    )
+
+
+def detach_option(when: str) -> Decorator:
+    """Whether to go on in the background `when` it is up: `detach`."""
+    return click.option(
+        "-d",
+        "--detach",
+        is_flag=True,
+        help=f"Return when {when}, and stay so until `ktnet disconnect`.",
+    )
+
+
+def output_option(*kinds: str) -> Decorator:
+    """How to print it: `output`, the first of `kinds` where nothing is said."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(kinds),
+        default=kinds[0],
+        show_default=True,
+        help="How to print it.",
+    )
+
+
 def capture_options(command: Command) -> Command:
     """What is the cluster's, beside what is found: `capture`, fields of `ConnectOptions`."""
     return _pack(command, "capture", dict, _CAPTURE)

@@ -6,7 +6,13 @@ from typing import Literal
 
 import click
 
-from ktnet.commands.options import cluster_options, progress_options, shadow_options
+from ktnet.commands.options import (
+    cluster_options,
+    detach_option,
+    expose_option,
+    progress_options,
+    shadow_options,
+)
 from ktnet.commands.progress import Progress
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
@@ -15,14 +21,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
 @click.argument("name")
 @cluster_options
 @shadow_options
-@click.option(
-    "--expose",
-    "--port",
-    metavar="[HOST:]LOCAL[:REMOTE][,...]",
-    multiple=True,
-    required=True,
-    help="This machine's port LOCAL (or HOST's) is port REMOTE of the Service.",
-)
+@expose_option("the Service", "--port")
 @click.option(
     "--no-service", is_flag=True, help="Make no Service: it is reached by its pod's address only."
 )
@@ -34,12 +33,7 @@ from ktnet.session.options import ClusterOptions, ShadowOptions
     show_default=True,
     help="Of the Service.",
 )
-@click.option(
-    "-d",
-    "--detach",
-    is_flag=True,
-    help="Return when it is reached, and stay so until `ktnet disconnect`.",
-)
+@detach_option("it is reached")
 @progress_options
 def run(
     name: str,
@@ -71,5 +65,4 @@ def run(
         service=not no_service,
         service_type=service_type,
     )
-    identity = {"namespace": cluster.namespace or "", "context": cluster.context or ""}
-    run_in_foreground("run", identity, open_run_session(options, progress), progress, detach=detach)
+    run_in_foreground("run", cluster, open_run_session(options, progress), progress, detach=detach)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ktnet.commands.options import cluster_options, shadow_options
+from ktnet.commands.options import cluster_options, output_option, shadow_options
 from ktnet.session.options import ClusterOptions, ShadowOptions
 
 _MARGIN_S = 120.0
@@ -32,14 +32,7 @@ _MARGIN_S = 120.0
     help="Fetch this from TARGET by HTTP, again and again: what it gives in that time.",
 )
 @click.option("--pid", type=int, help="Measure this session's tunnel (default: the only one).")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it.",
-)
+@output_option("table", "json")
 def speed(
     target: tuple[str, ...],
     cluster: ClusterOptions,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ktnet.commands.options import cluster_options
+from ktnet.commands.options import cluster_options, output_option
 from ktnet.commands.words import show_table
 from ktnet.session.options import ClusterOptions
 
@@ -18,14 +18,7 @@ CLUSTER_TIME_S = 5.0
 @cluster_options
 @click.option("-A", "--all-namespaces", is_flag=True, help="Of the cluster, all namespaces.")
 @click.option("--local", is_flag=True, help="Only this machine's; no cluster is asked.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "wide", "json"]),
-    default="table",
-    show_default=True,
-    help="How to print it.",
-)
+@output_option("table", "wide", "json")
 def status(cluster: ClusterOptions, all_namespaces: bool, local: bool, output: str) -> None:
     """Show the sessions of this machine, and of all users in the namespace.
 

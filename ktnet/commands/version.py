@@ -6,16 +6,11 @@ from typing import Any
 
 import click
 
+from ktnet.commands.options import output_option
+
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print it.",
-)
+@output_option("text", "json")
 def version(output: str) -> None:
     """Show the versions of this client and of the shadows of its sessions."""
     import json
