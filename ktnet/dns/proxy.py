@@ -15,8 +15,9 @@ from ktnet.dns.explain import Explanation, explain
 from ktnet.dns.messages import Answer, Query, build_rejection, fit_answer, parse_query
 from ktnet.dns.policy import Policy
 from ktnet.dns.resolver import AskCluster, Lookup, Reach, Resolver
-from ktnet.dns.upstream import DNS_PORT, Upstreams
+from ktnet.dns.upstream import Upstreams
 from ktnet.errors import RemoteProtocolError
+from ktnet.stream.nameservers import DNS_PORT
 
 log = logging.getLogger(__name__)
 

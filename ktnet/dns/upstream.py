@@ -9,51 +9,29 @@ import asyncio
 import logging
 import secrets
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ktnet.dns.messages import (
-    NOTIMP,
-    REFUSED,
-    SERVFAIL,
-    Answer,
-    Query,
-    parse_answer,
-)
+from ktnet.dns.messages import Answer, Query, parse_answer
 from ktnet.errors import DnsError, RemoteProtocolError
+from ktnet.stream.nameservers import DNS_PORT, MOST_SERVERS, Nameservers
 from ktnet.wire.dnsmessage import build_with_id
 
 log = logging.getLogger(__name__)
-
-DNS_PORT = 53
-
-MAX_SERVERS = 3
-"""As many as a C library reads from resolv.conf (MAXNS in resolv.h)."""
 
 TOTAL_TIME_S = 4.5
 """For all servers together: just before the 5 s after which a C library gives up on us."""
 
 _HEAD_START_S = 1.0
-"""How long a server is asked alone before the next one is asked as well. It goes on being waited
-for: a name that takes long to look up takes long at the next server too."""
+"""See `ktnet.stream.nameservers`."""
 
 _REPEAT_S = 1.5
 """After so long without an answer the datagram, or its answer, is taken for lost."""
 
 _TCP_TIME_S = 2.0
 """For an answer over TCP, from the SYN on; then the truncated one has to do."""
-
-_SILENCE_REMEMBERED_S = 30.0
-"""How long a server that let others overtake it is asked last, so that a dead one does not cost
-its head start at every query."""
-
-_TRY_ELSEWHERE = {SERVFAIL, NOTIMP, REFUSED}
-"""With these a server says something about itself and not about the name, so the next is asked
-(as the C library does)."""
-
 
 _SocketAddress = tuple[socket.AddressFamily, Any]
 """Family, and the address as the socket module takes it for that family."""
@@ -65,8 +43,11 @@ class Upstreams:
     def __init__(
         self, servers: Sequence[IPv4Address | IPv6Address], *, port: int = DNS_PORT
     ) -> None:
-        self._servers = tuple(_socket_address(server, port) for server in servers[:MAX_SERVERS])
-        self._silent_until_s: dict[_SocketAddress, float] = {}
+        addresses = [_socket_address(server, port) for server in servers[:MOST_SERVERS]]
+        self._nameservers: Nameservers[_SocketAddress, Answer] = Nameservers(
+            addresses, _HEAD_START_S, lambda answer: answer.rcode
+        )
+        self._is_empty = not addresses
 
     async def ask(self, query: Query, *, over_tcp: bool) -> Answer:
         """The answer to `query`, whatever its RCODE; it carries the query's own id.
@@ -74,54 +55,18 @@ class Upstreams:
         With `over_tcp` a truncated answer is fetched again over TCP; without, the asker is told of
         the truncation and comes back over TCP by itself. Raises DnsError where nobody answers.
         """
-        if not self._servers:
+        if self._is_empty:
             raise DnsError("this machine has no nameserver for names outside the cluster")
         try:
             async with asyncio.timeout(TOTAL_TIME_S):
-                answer = await self._ask_in_turn(query, over_tcp=over_tcp)
+                answer = await self._nameservers.ask(
+                    lambda server: _ask_one(server, query, over_tcp=over_tcp)
+                )
         except TimeoutError:
             answer = None
         if answer is None:
             raise DnsError("no nameserver of this machine answered")
         return answer
-
-    async def _ask_in_turn(self, query: Query, *, over_tcp: bool) -> Answer | None:
-        """The first useful answer, else the first of the others, None where there was none."""
-        waiting = self._in_order()
-        outcomes: asyncio.Queue[tuple[_SocketAddress, Answer | None]] = asyncio.Queue()
-        asked: dict[_SocketAddress, asyncio.Task[None]] = {}
-        fallback = None
-        async with asyncio.TaskGroup() as group:
-            while waiting or asked:
-                if waiting:
-                    server = waiting.pop(0)
-                    asked[server] = group.create_task(
-                        _ask_one(server, query, outcomes, over_tcp=over_tcp)
-                    )
-                try:
-                    async with asyncio.timeout(_HEAD_START_S if waiting else None):
-                        server, answer = await outcomes.get()
-                except TimeoutError:
-                    continue
-                del asked[server]
-                if answer is not None and answer.rcode not in _TRY_ELSEWHERE:
-                    self._remember(answered=server, silent=asked)
-                    for task in asked.values():
-                        task.cancel()
-                    return answer
-                fallback = fallback or answer
-        return fallback
-
-    def _in_order(self) -> list[_SocketAddress]:
-        now_s = time.monotonic()
-        return sorted(self._servers, key=lambda s: self._silent_until_s.get(s, 0.0) > now_s)
-
-    def _remember(
-        self, *, answered: _SocketAddress, silent: dict[_SocketAddress, asyncio.Task[None]]
-    ) -> None:
-        self._silent_until_s.pop(answered, None)
-        for server in silent:
-            self._silent_until_s[server] = time.monotonic() + _SILENCE_REMEMBERED_S
 
 
 def _socket_address(server: IPv4Address | IPv6Address, port: int) -> _SocketAddress:
@@ -136,14 +81,8 @@ def _socket_address(server: IPv4Address | IPv6Address, port: int) -> _SocketAddr
     return family, address
 
 
-async def _ask_one(
-    server: _SocketAddress,
-    query: Query,
-    outcomes: asyncio.Queue[tuple[_SocketAddress, Answer | None]],
-    *,
-    over_tcp: bool,
-) -> None:
-    """Ask one server and put (server, its answer) into `outcomes`, None where it can't be asked."""
+async def _ask_one(server: _SocketAddress, query: Query, *, over_tcp: bool) -> Answer | None:
+    """Its answer, None where it can't be asked."""
     # A fresh random id and, from the kernel, a random port: what a forger has to guess (RFC 5452).
     id_ = secrets.randbelow(0x10000)
     sent = replace(query, wire=build_with_id(query.wire, id_), id=id_)
@@ -156,10 +95,10 @@ async def _ask_one(
     except (OSError, RemoteProtocolError) as error:
         # A truncated answer is kept where TCP fails: it is better than none.
         log.debug("nameserver %s: %s", server[1][0], error)
-    if answer is not None:
-        wire = build_with_id(answer.wire, query.id)
-        answer = replace(answer, wire=wire, server=str(server[1][0]))
-    outcomes.put_nowait((server, answer))
+    if answer is None:
+        return None
+    wire = build_with_id(answer.wire, query.id)
+    return replace(answer, wire=wire, server=str(server[1][0]))
 
 
 async def _ask_over_udp(server: _SocketAddress, sent: Query) -> Answer:

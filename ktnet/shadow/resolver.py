@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import ipaddress
 import secrets
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from ktnet.errors import RemoteProtocolError
+from ktnet.stream.nameservers import DNS_PORT, MOST_SERVERS, Nameservers
 from ktnet.wire.dnsframe import build_frame
 from ktnet.wire.dnsmessage import (
     build_servfail,
@@ -25,30 +25,16 @@ from ktnet.wire.dnsmessage import (
     parse_question,
 )
 
-DNS_PORT = 53
-
 TOTAL_TIME_S = 1.8
 """For all servers together: the client gives up after 2 s (`ktnet.dns.resolver.CLUSTER_TIME_S`),
 and had better hear from us. A cluster's resolver is a millisecond away."""
 
 HEAD_START_S = 0.6
-"""How long a server is asked alone before the next one is asked as well. It goes on being waited
-for: a name that takes long to look up takes long at the next server too."""
+"""See `ktnet.stream.nameservers`."""
 
 RESEND_S = 0.5
 """After which a datagram is sent again: pods usually have one resolver, so a lost datagram can't
 be made good by asking the next one."""
-
-SILENCE_REMEMBERED_S = 30.0
-"""How long a server that let another one overtake it is asked last, so that a dead one does not
-cost its head start at every query."""
-
-MOST_SERVERS = 3
-"""MAXNS of resolv.conf(5)."""
-
-_TRY_ELSEWHERE = {2, 4, 5}
-"""SERVFAIL, NOTIMP, REFUSED: with these a server says something about itself and not about the
-name, so the next is asked (as the C library does)."""
 
 _LARGEST_UDP_QUERY_BYTES = 512
 
@@ -70,10 +56,11 @@ class Resolver:
     def __init__(
         self, servers: Sequence[str], *, port: int = DNS_PORT, total_time_s: float = TOTAL_TIME_S
     ) -> None:
-        self._servers = list(servers)
+        self._nameservers: Nameservers[str, bytes] = Nameservers(
+            servers, HEAD_START_S, lambda answer: answer[3] & 0x0F
+        )
         self._port = port
         self._total_time_s = total_time_s
-        self._silent_until_s: dict[str, float] = {}
 
     async def answer(self, query: bytes) -> bytes:
         """The first answer that a server gives to `query`, or SERVFAIL where none gives one.
@@ -85,48 +72,14 @@ class Resolver:
         answer = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._total_time_s):
-                answer = await self._ask_in_turn(asked)
+                answer = await self._nameservers.ask(lambda server: self._ask_one(server, asked))
         return build_with_id(answer, parse_id(query)) if answer else build_servfail(query)
 
-    async def _ask_in_turn(self, query: bytes) -> bytes | None:
-        """The first useful answer, else the first of the others, None where there was none."""
-        now_s = time.monotonic()
-        waiting = sorted(self._servers, key=lambda s: self._silent_until_s.get(s, 0.0) > now_s)
-        outcomes: asyncio.Queue[tuple[str, bytes | None]] = asyncio.Queue()
-        asked: dict[str, asyncio.Task[None]] = {}
-        fallback = None
-        async with asyncio.TaskGroup() as group:
-            while waiting or asked:
-                if waiting:
-                    server = waiting.pop(0)
-                    asked[server] = group.create_task(self._ask_one(server, query, outcomes))
-                try:
-                    async with asyncio.timeout(HEAD_START_S if waiting else None):
-                        server, answer = await outcomes.get()
-                except TimeoutError:
-                    continue
-                del asked[server]
-                if answer is not None and answer[3] & 0x0F not in _TRY_ELSEWHERE:
-                    self._remember(answered=server, silent=asked)
-                    for task in asked.values():
-                        task.cancel()
-                    return answer
-                fallback = fallback or answer
-        return fallback
-
-    def _remember(self, *, answered: str, silent: Iterable[str]) -> None:
-        self._silent_until_s.pop(answered, None)
-        for server in silent:
-            self._silent_until_s[server] = time.monotonic() + SILENCE_REMEMBERED_S
-
-    async def _ask_one(
-        self, server: str, query: bytes, outcomes: asyncio.Queue[tuple[str, bytes | None]]
-    ) -> None:
-        """Ask one server and put (server, its answer) into `outcomes`, None where it fails."""
-        answer = None
+    async def _ask_one(self, server: str, query: bytes) -> bytes | None:
+        """Its answer, None where it fails."""
         with contextlib.suppress(OSError, RemoteProtocolError):
-            answer = await self._ask(server, query)
-        outcomes.put_nowait((server, answer))
+            return await self._ask(server, query)
+        return None
 
     async def _ask(self, server: str, query: bytes) -> bytes:
         if len(query) <= _LARGEST_UDP_QUERY_BYTES:

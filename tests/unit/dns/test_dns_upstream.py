@@ -103,7 +103,7 @@ def test_silent_nameserver_costs_its_head_start_once() -> None:
 
 
 def test_nameserver_is_asked_first_again_when_its_silence_is_forgotten(monkeypatch) -> None:
-    monkeypatch.setattr(upstream_module, "_SILENCE_REMEMBERED_S", 0.0)
+    monkeypatch.setattr("ktnet.stream.nameservers.SILENCE_REMEMBERED_S", 0.0)
 
     async def main() -> None:
         async with (
