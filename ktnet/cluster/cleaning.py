@@ -15,11 +15,10 @@ from typing import Any
 from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import SILENCE_S, Holding, parse_holding
 from ktnet.cluster.shadow.manifests import HOLDER_ANNOTATION
+from ktnet.wire.meshrecord import SESSION_LABEL
 from ktnet.wire.record import Record
 
 Json = dict[str, Any]
-
-SESSION_LABEL = "ktnet.dev/session"
 
 START_S = 30.0
 """A session makes its Job first and its Lease next: for as long as a request may take

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktnet.cluster.cleaning import SESSION_LABEL, Taken
+from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.exchange.workload import is_selected
 from ktnet.cluster.sessions import SessionView
-from ktnet.wire.meshrecord import parse_record
+from ktnet.wire.meshrecord import SESSION_LABEL, parse_record
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from ktnet.cluster.cleaning import Leftover, Taken, find_leftovers
 from ktnet.cluster.exchange.taking import undo
 from ktnet.cluster.exchange.workload import Subject
 from ktnet.cluster.holding import read_holding
+from ktnet.cluster.labels import MANAGED
 from ktnet.cluster.mesh.router_manifests import ROUTER_LABEL
 from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict, Forbidden, NotFound
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-MANAGED = {"app.kubernetes.io/managed-by": "ktnet"}
 _PLURALS = ("deployments", "statefulsets", "services")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ktnet.cluster.server.api import Api
 from ktnet.errors import KtnetError, NotFound
+from ktnet.wire.meshrecord import SESSION_LABEL
 
 log = logging.getLogger(__name__)
 
@@ -95,5 +96,5 @@ async def _is_gone(api: Api, namespace: str, plural: str, name: str) -> bool:
 
 
 async def _list_pods(api: Api, namespace: str, session: str) -> list[Any]:
-    labels = {"ktnet.dev/session": session}
+    labels = {SESSION_LABEL: session}
     return list((await api.list_all("pods", namespace=namespace, labels=labels))["items"])

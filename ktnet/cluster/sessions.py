@@ -10,13 +10,12 @@ from typing import Any
 
 from ktnet.cluster.cleaning import Taken
 from ktnet.cluster.holding import parse_holding
-from ktnet.cluster.leftovers import MANAGED, list_taken
+from ktnet.cluster.labels import COMMAND_LABEL, MANAGED
+from ktnet.cluster.leftovers import list_taken
 from ktnet.cluster.mesh.leftovers import list_meshed
 from ktnet.cluster.server.api import Api
 
 Json = dict[str, Any]
-
-COMMAND_LABEL = "ktnet.dev/command"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ktnet.cluster.istio.hosts import Targets
 from ktnet.cluster.istio.plan import Version
 from ktnet.cluster.istio.record import Entry
 from ktnet.cluster.istio.rules import GROUP, Rules, find_rules
+from ktnet.cluster.labels import is_managed
 from ktnet.cluster.rights import list_for_istio
 from ktnet.cluster.server.review import require_rights
 from ktnet.errors import Conflict, KtnetError, NotFound, UsageError
@@ -114,11 +115,7 @@ async def open_istio_session(options: MeshOptions, report: Report) -> AsyncItera
 def build_version(options: MeshOptions, subject: Subject) -> Version:
     """What is to be routed to. Raises Conflict, NotFound where no Service would be routed."""
     cluster, workload = subject.cluster, subject.workload
-    services = [
-        each
-        for each in subject.services
-        if (each["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != "ktnet"
-    ]
+    services = [each for each in subject.services if not is_managed(each)]
     if not services:
         raise NotFound(
             f"no Service stands in front of {workload.title}, whose requests could be routed",

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ktnet.cluster.fronts import build_service_views
-from ktnet.cluster.leftovers import MANAGED, list_taken
+from ktnet.cluster.labels import MANAGED
+from ktnet.cluster.leftovers import list_taken
 from ktnet.cluster.server.api import Api
 from ktnet.cluster.sessions import build_views
 from ktnet.errors import Forbidden

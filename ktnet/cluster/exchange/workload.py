@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ktnet.cluster.labels import is_managed
 from ktnet.cluster.server.api import Api
 from ktnet.cluster.server.review import require_namespace
 from ktnet.errors import NotFound, UsageError
@@ -114,7 +115,7 @@ async def find_front_services(api: Api, namespace: str, labels: Mapping[str, str
         each
         for each in listing["items"]
         if is_selected({"spec": {"selector": find_original_selector(each)}}, labels)
-        and (each["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != "ktnet"
+        and not is_managed(each)
     ]
 
 

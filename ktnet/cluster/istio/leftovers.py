@@ -11,6 +11,7 @@ from ktnet.cluster.holding import read_holding
 from ktnet.cluster.istio.record import PREFIX, Entry, parse_record
 from ktnet.cluster.istio.rules import Rules
 from ktnet.cluster.istio.step import Plural
+from ktnet.cluster.labels import MANAGED
 from ktnet.cluster.server.api import Api
 from ktnet.errors import Conflict
 
@@ -105,8 +106,7 @@ async def list_dead(
 
 async def _list_live(api: Api, namespace: str) -> list[str]:
     """Sessions that somebody may be in, as their names stand in those of routes."""
-    labels = {"app.kubernetes.io/managed-by": "ktnet"}
-    leases = await api.list_all("leases", namespace=namespace, labels=labels)
+    leases = await api.list_all("leases", namespace=namespace, labels=MANAGED)
     return [each["metadata"]["name"].replace(".", "-") for each in leases["items"]]
 
 

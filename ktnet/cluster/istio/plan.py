@@ -37,6 +37,7 @@ from ktnet.cluster.istio.step import (
     with_list,
     with_record,
 )
+from ktnet.cluster.labels import MANAGED
 from ktnet.errors import Conflict
 
 Json = dict[str, Any]
@@ -270,7 +271,7 @@ def _make(plural: Plural, service: str, version: Version, base: Json, items: lis
         "kind": KIND[plural],
         "metadata": {
             "name": PREFIX + service,
-            "labels": {"app.kubernetes.io/managed-by": "ktnet"},
+            "labels": dict(MANAGED),
             # It is about the Service, and nothing without it.
             "ownerReferences": [
                 {

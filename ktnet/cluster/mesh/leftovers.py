@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ktnet.cluster.holding import read_holding
+from ktnet.cluster.labels import MANAGED
 from ktnet.cluster.mesh.cleaning import Meshed, MeshLeftovers, find_mesh_leftovers
 from ktnet.cluster.mesh.membership import drop, undo
 from ktnet.cluster.mesh.router import delete_router
@@ -16,8 +17,7 @@ from ktnet.wire.meshrecord import Member, parse_record
 
 log = logging.getLogger(__name__)
 
-_MANAGED = {"app.kubernetes.io/managed-by": "ktnet"}
-_ROUTERS = {**_MANAGED, "app.kubernetes.io/name": "ktnet-router"}
+_ROUTERS = {**MANAGED, "app.kubernetes.io/name": "ktnet-router"}
 
 
 async def list_meshed(api: Api, namespace: str | None) -> list[tuple[str, Meshed]]:
@@ -46,7 +46,7 @@ async def list_mesh_leftovers(
 ) -> MeshLeftovers:
     """What `me` (user@host) may remove there. Raises Forbidden where that can't be seen."""
     routers = await api.list_all("deployments", namespace=namespace, labels=_ROUTERS)
-    leases = await api.list_all("leases", namespace=namespace, labels=_MANAGED)
+    leases = await api.list_all("leases", namespace=namespace, labels=MANAGED)
     # Last: a router that isn't named by now wasn't when it was listed, or has left since.
     meshed = [mesh for _, mesh in await list_meshed(api, namespace)]
     return find_mesh_leftovers(

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 
 from ktnet.cluster.exchange.exposure import list_named_ports
+from ktnet.cluster.labels import MANAGED
 from ktnet.cluster.shadow.account import (
     build_account_mount,
     build_account_objects,
@@ -116,8 +117,8 @@ def plan_ports(service: Json, pod_spec: Json) -> tuple[RouterPort, ...]:
 def build_labels(router: str) -> dict[str, str]:
     """Labels of every object of the router of that name."""
     return {
+        **MANAGED,
         "app.kubernetes.io/name": "ktnet-router",
-        "app.kubernetes.io/managed-by": "ktnet",
         ROUTER_LABEL: router,
     }
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from ktnet.cluster.exchange.restoring import Restoring, build_restoring_arguments
+from ktnet.cluster.labels import COMMAND_LABEL, MANAGED
 from ktnet.cluster.rights import Command
 from ktnet.cluster.shadow.account import build_account_mount, build_account_volume
 from ktnet.cluster.sideload.bundle import (
@@ -22,6 +23,7 @@ from ktnet.cluster.sideload.bundle import (
     list_part_names,
     read_bootstrap,
 )
+from ktnet.wire.meshrecord import SESSION_LABEL
 from ktnet.wire.shadow import HEALTH_PORT, SSH_PORT
 
 Json = dict[str, Any]
@@ -119,16 +121,16 @@ HOLDER_ANNOTATION = "ktnet.dev/holder"
 def build_labels(session: str, command: str = "connect") -> dict[str, str]:
     """Labels of every object of the session of that name."""
     return {
+        **MANAGED,
         "app.kubernetes.io/name": "ktnet-shadow",
-        "app.kubernetes.io/managed-by": "ktnet",
-        "ktnet.dev/session": session,
-        "ktnet.dev/command": command,
+        SESSION_LABEL: session,
+        COMMAND_LABEL: command,
     }
 
 
 def build_selector(session: str) -> dict[str, str]:
     """What of these all have: a pod that stands in another's place has that one's for the rest."""
-    return {"ktnet.dev/session": session}
+    return {SESSION_LABEL: session}
 
 
 def find_grace_s(spec: ShadowSpec) -> int:
