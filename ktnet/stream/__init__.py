@@ -12,6 +12,6 @@ The `ledger` stands where streams come in, and knows which connections there are
 carried.
 
 `openings` open a channel for a flow, `target` dials what a flow is meant for. `socketflow` makes a
-TCP socket a flow, `joining` makes one connection of two flows. `nameservers` are asked in the same
-turn by either end.
+TCP socket a flow, `joining` makes one connection of two flows; both ends cut connections by a
+`reset`, and ask their `nameservers` in one way.
 """

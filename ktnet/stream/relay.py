@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
-import struct
 
+from ktnet.stream.reset import reset
 from ktnet.wire.flow import Flow, OpenFailure
 
 WRITE_BUFFER_BYTES = 256 * 1024
 """Unsent bytes for one socket at which the tunnel is asked to wait: two packets."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 
 
 class RelayedSocket(asyncio.Protocol):
@@ -76,10 +73,7 @@ class RelayedSocket(asyncio.Protocol):
         """RST, at once."""
         if self.transport is None or self.gone:
             return
-        sock = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # where the target has reset it meanwhile
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self.transport.abort()
+        reset(self.transport)
 
 
 class RelayReceiver:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 
+from ktnet.stream.reset import reset
 from ktnet.wire.flow import Receiver
 
 WRITE_BUFFER_BYTES = 256 * 1024
 """Unsent bytes at which the near side is asked to wait."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 
 
 class SocketFlow(asyncio.Protocol):
@@ -92,10 +89,7 @@ class SocketFlow(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._over = True
-        sock = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # where the other side has reset it meanwhile
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._transport.abort()
+        reset(self._transport)
 
     def pause_reading(self) -> None:
         """Leave what comes in the kernel, and then with its sender."""
