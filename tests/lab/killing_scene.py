@@ -139,9 +139,19 @@ def _build_title(mode: str, place: Place) -> str:
     return f"{'deployment' if mode == 'scale' else 'service'}/{place.name}"
 
 
-def run_until_killed(lab: Lab, mode: str, place: Place, **fault: Any) -> bool:
-    """Whether it was killed: from its beginning to its end, there may be fewer requests."""
-    lab.fault("on-request", deed="kill", agent="ktnet/*", **fault)
+class Outcome(NamedTuple):
+    """Of a session that was to be killed at its n-th request."""
+
+    has_come: bool
+    """False: from its beginning to its end it made fewer."""
+    is_killed: bool
+    """Where that came and wasn't done before the end, as a watch may not be, nothing is "after"
+    it."""
+
+
+def run_until_killed(lab: Lab, mode: str, place: Place, *, number: int, **fault: Any) -> Outcome:
+    """A session from its beginning to its end, or to its n-th request."""
+    lab.fault("on-request", deed="kill", agent="ktnet/*", number=number, **fault)
     try:
         code, out, err = run_command(lab, *build_command(mode, place))
         (told,) = lab.fault("show")["requests"]
@@ -149,7 +159,7 @@ def run_until_killed(lab: Lab, mode: str, place: Place, **fault: Any) -> bool:
         lab.fault("clear")
     assert "Traceback" not in err, err
     assert code == (-signal.SIGKILL if told["killed"] else 0), (code, out, err)
-    return bool(told["killed"])
+    return Outcome(told["seen"] >= number, bool(told["killed"]))
 
 
 def clear_up(lab: Lab, mode: str, killed: list[Place], before: State) -> None:

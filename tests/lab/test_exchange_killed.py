@@ -18,6 +18,7 @@ from inbound_scene import open_app
 from killing_scene import (
     AFTERMATHS,
     CHANGES,
+    Outcome,
     Place,
     clear_up,
     list_places,
@@ -55,7 +56,8 @@ def test_what_kills_leave_is_put_back(lab: Lab) -> None:
         ("before", "after", "after"),
         strict=False,
     ):
-        assert run_until_killed(lab, "scale", place, method="PATCH", path=path, moment=moment)
+        fault = {"method": "PATCH", "path": path, "moment": moment}
+        assert run_until_killed(lab, "scale", place, number=1, **fault).is_killed
         killed.append(place)
     clear_up(lab, "scale", killed, before)
 
@@ -77,15 +79,15 @@ class Killing:
         self._used: list[Place] = []
         self.killed = 0
 
-    def kill(self, **fault: Any) -> bool:
-        """Whether there was such a request; the next one lies in the next namespace."""
+    def kill(self, **fault: Any) -> Outcome:
+        """At one request; the next session lies in the next namespace."""
         if len(self._used) == len(self._places):
             self.clear_up()
         place = self._places[len(self._used)]
         self._used.append(place)
-        is_killed = run_until_killed(self._lab, self._mode, place, **fault)
-        self.killed += is_killed
-        return is_killed
+        outcome = run_until_killed(self._lab, self._mode, place, **fault)
+        self.killed += outcome.is_killed
+        return outcome
 
     def clear_up(self) -> None:
         """All has to be as it was."""
@@ -100,7 +102,7 @@ class Killing:
 def test_a_kill_at_any_request_is_put_back(lab: Lab, mode: str, replicas: int, moment: str) -> None:
     killing = Killing(lab, mode, replicas)
     for number in count(1):
-        if not killing.kill(number=number, moment=moment):
+        if not killing.kill(number=number, moment=moment).has_come:
             break
     killing.clear_up()
     print(f"{mode}, {replicas} replicas, {moment}: killed {killing.killed} times, all put back")
@@ -119,6 +121,7 @@ def test_a_kill_at_any_change_is_put_back_in_any_way(
     for request, number in CHANGES[mode]:
         method, path = request.split()
         for _ in AFTERMATHS:
-            assert killing.kill(method=method, path=path, number=number, moment=moment), request
+            fault = {"method": method, "path": path, "moment": moment}
+            assert killing.kill(number=number, **fault).is_killed, request
     killing.clear_up()
     print(f"{mode}, {replicas} replicas, {moment}: killed {killing.killed} times, all put back")
