@@ -14,7 +14,9 @@ from ktnet.wire.window import WindowBudget
 
 PATIENCE_S = 2.5
 """A laptop answers within 2 s, whatever its application does (`ktnet.link.inbound`). One that
-doesn't is asleep or out of reach, which SSH's keepalive would take a minute to find."""
+doesn't, and from which nothing else comes for so long, is asleep or out of reach, which SSH's
+keepalive would take a minute to find. What does come, comes from one that is busy: with a thousand
+callers at once, the last of them wait for longer."""
 
 
 class Laptop:
@@ -27,14 +29,12 @@ class Laptop:
         windows: WindowBudget,
         surroundings: Surroundings,
         tasks: asyncio.TaskGroup,
-        patience_s: float = PATIENCE_S,
     ) -> None:
         self._connection = connection
         self._carrier = carrier
         self._windows = windows
         self._surroundings = surroundings
         self._tasks = tasks
-        self._patience_s = patience_s
         self.is_silent = False
         """Whether it owes us an answer: until that comes nothing more is asked of it."""
 
@@ -42,6 +42,11 @@ class Laptop:
     def is_gone(self) -> bool:
         """Whether the connection is over."""
         return self._connection.is_closed()
+
+    @property
+    def heard_s(self) -> float:
+        """When, on the loop's clock, anything has come from it last."""
+        return self._carrier.heard_s
 
     def abandon(self) -> None:
         """Its client has come back by another connection: end this one, and what hangs on it."""
@@ -58,8 +63,7 @@ class Laptop:
         return opening
 
     async def _run(self, opening: ChannelOpening, port: LaptopPort, peer: tuple[str, int]) -> None:
-        loop = asyncio.get_running_loop()
-        overdue = loop.call_later(self._patience_s, self._give_up, opening)
+        overdue = _Overdue(self, opening)
         try:
             await opening.run(
                 lambda channel, take: channel.accept(take, port.asked_host, port.number, *peer)
@@ -68,9 +72,27 @@ class Laptop:
             overdue.cancel()
             self.is_silent = False
 
-    def _give_up(self, opening: ChannelOpening) -> None:
-        self.is_silent = True
-        opening.give_up(OpenFailure.TUNNEL_DOWN)
+
+class _Overdue:
+    """Gives an opening up when nothing has come for too long from the laptop that was asked."""
+
+    def __init__(self, laptop: Laptop, opening: ChannelOpening) -> None:
+        self._laptop = laptop
+        self._opening = opening
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_later(PATIENCE_S, self._look)
+
+    def cancel(self) -> None:
+        """It has been answered."""
+        self._handle.cancel()
+
+    def _look(self) -> None:
+        until_s = self._laptop.heard_s + PATIENCE_S
+        if until_s > self._loop.time():
+            self._handle = self._loop.call_at(until_s, self._look)
+        else:
+            self._laptop.is_silent = True
+            self._opening.give_up(OpenFailure.TUNNEL_DOWN)
 
 
 class LaptopPort:

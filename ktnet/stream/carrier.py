@@ -24,6 +24,8 @@ class Carrier(Protocol):
     """What the flows of a connection and its owner see of it."""
 
     congestion: Congestion
+    heard_s: float
+    """When, on the loop's clock, bytes have come last."""
 
     @property
     def path(self) -> str:
@@ -61,6 +63,8 @@ class PlainCarrier(asyncio.Protocol):
         self._ssh = ssh
         self._admit = admit
         self._admitted = False
+        self._now_s = asyncio.get_running_loop().time
+        self.heard_s = self._now_s()
 
     def build_session(self, flow: ChannelFlow) -> Any:
         """The flow itself: it has all of a session's methods."""
@@ -81,6 +85,7 @@ class PlainCarrier(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """SSH packets."""
+        self.heard_s = self._now_s()
         if self._admitted:
             self._ssh.data_received(data)
 

@@ -74,6 +74,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._admit = admit
         self._loop = asyncio.get_running_loop()
         self.now_s = self._loop.time
+        self.heard_s = self.now_s()
         self._interactive_until_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._hold: Hold | None = None
@@ -160,14 +161,14 @@ class DataPath(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """So many have come."""
         self._in_end += nbytes
+        self.heard_s = self.now_s()
         if self._transport is None:
             return
         if self._hold is None:
             self._feed_asyncssh()
         else:
-            now_s = self._loop.time()
-            if now_s - self._alive_s > ALIVE_INTERVAL_S:
-                self._alive_s = now_s
+            if self.heard_s - self._alive_s > ALIVE_INTERVAL_S:
+                self._alive_s = self.heard_s
                 self._hold.show_alive()
             self._open_packets()
 

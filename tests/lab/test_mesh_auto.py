@@ -46,7 +46,7 @@ pytestmark = [
 ]
 
 REQUESTS = 10_000 if SOAK else 1_000
-AT_ONCE = 1_000 if SOAK else 200
+AT_ONCE = 1_000
 ROUNDS = 20 if SOAK else 1
 SECONDS = 300 if SOAK else 3
 KINDS = (

@@ -1,9 +1,13 @@
 """The laptops that are attached to this router, and what their marks lead to at this moment.
 
-             its connection is up     no word for 2 s,          it has left
+             its connection is up     nothing came for 2 s,     it has left
              and it says so           or the connection broke
 fail-open    laptop                   origin                    origin
 else         laptop                   refused                   origin
+
+Whatever comes by its connection shows that a laptop is still there: one that opens a thousand
+connections at once may be late with its beats. Only a beat shows that it is back: what was on its
+way when it fell silent may come later.
 """
 
 from __future__ import annotations
@@ -82,6 +86,7 @@ class Membership:
         self.is_here = False
         self._members = members
         self._ports = ports
+        self._heard_s = laptop.heard_s
         self._missed = 0
         self._routes: dict[int, _Route] = {}
 
@@ -110,7 +115,10 @@ class Membership:
         return routes
 
     def miss(self) -> float:
-        """A beat's time has passed; the seconds since the last one."""
+        """A beat's time has passed; the seconds for which nothing has come."""
+        if self._heard_s != self.laptop.heard_s:
+            self._heard_s = self.laptop.heard_s
+            self._missed = 0
         self._missed += 1
         if self._missed > MOST_MISSED:
             self.go_away()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     log = EventLog(build_host_key_line(build_public_key(host_key)), write_to_stdout)
     take_over_logging(log)
     raise_descriptor_limit()
+    gc.freeze()  # all that is loaded stays: requests needn't wait for a look through it
     try:
         return asyncio.run(run_router(arguments, host_key, log))
     except OSError as error:

@@ -12,8 +12,11 @@ import pytest
 from tunnel_ends import Cable, echo, open_shadow, open_target, run, until
 
 from ktnet.errors import TunnelError
+from ktnet.link import inbound
+from ktnet.shadow import laptop
 from ktnet.shadow.destinations import Origin
 from ktnet.shadow.inbound import Exposable
+from ktnet.stream import target as target_module
 
 MIB = 1 << 20
 
@@ -254,6 +257,44 @@ def test_with_an_origin_callers_go_there_while_the_laptop_is_away(cut):
                 link = await stack.enter_async_context(ends.attach())
                 await stack.enter_async_context(link.listen(port, ("127.0.0.1", local)))
             assert await ask(port, b"laptop") == b"laptop"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("path", ["own", "asyncssh"])
+def test_a_laptop_that_says_something_is_busy_and_not_gone(monkeypatch, path):
+    """However long a caller waits: where a thousand come at once, it is some time."""
+    monkeypatch.setattr(laptop, "PATIENCE_S", 0.3)
+    monkeypatch.setenv("KTNET_SSH_PATH", path)
+
+    async def scenario():
+        connecting, go_on = asyncio.Event(), asyncio.Event()
+
+        async def connect_late(*target, **options):
+            connecting.set()
+            await go_on.wait()
+            return await target_module.open_target(*target, **options)
+
+        async with open_exposed(echo) as (port, link, _):
+            assert link.path == path
+            reader, writer = await call(port)
+            writer.write(b".")
+            await reader.readexactly(1)
+            monkeypatch.setattr(inbound, "open_target", connect_late)
+            asked = asyncio.ensure_future(ask(port, b"laptop"))
+            await connecting.wait()
+            for _ in range(20):
+                writer.write(b".")
+                await reader.readexactly(1)
+                await asyncio.sleep(0.05)
+            go_on.set()
+            assert await asked == b"laptop"
+            go_on.clear()
+            # Now it says nothing at all, and the caller is told.
+            with pytest.raises(OSError, match="reset"):
+                await ask(port)
+            go_on.set()
+            writer.close()
 
     run(scenario())
 

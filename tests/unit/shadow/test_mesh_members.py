@@ -18,6 +18,7 @@ ALICE = [(b"version", b"alice")]
 class Laptop:
     def __init__(self):
         self.is_gone = False
+        self.heard_s = 0.0
 
     def abandon(self):
         self.is_gone = True
@@ -75,6 +76,29 @@ def test_a_laptop_gets_its_requests_until_it_is_silent_and_again_when_it_speaks(
         # What clients have connected by the first one may lead elsewhere by now.
         assert leads_to(members) not in (first, origin)
         assert members.tables[80].choose([(b"version", b"bob")]) is origin
+
+    asyncio.run(scenario())
+
+
+def test_a_laptop_that_is_late_with_its_beats_is_there_while_anything_comes_from_it():
+    async def scenario():
+        members, origin = build_members()
+        laptop = Laptop()
+        membership = members.join(register(), laptop, {80: Destination()})
+        first = leads_to(members)
+        for _ in range(10):
+            laptop.heard_s += 1.0
+            silence(membership, MOST_MISSED)
+        assert leads_to(members) is first
+        laptop.heard_s += 1.0
+        silence(membership)
+        assert leads_to(members) is origin
+        # What was on its way when it fell silent doesn't bring it back: it may be stopped.
+        laptop.heard_s += 1.0
+        silence(membership, 1)
+        assert leads_to(members) is origin
+        members.hear(membership)
+        assert members.sessions == {"one"}
 
     asyncio.run(scenario())
 

@@ -24,6 +24,7 @@ class Connection:
     """A laptop's, to the router."""
 
     is_gone = False
+    heard_s = 0.0
 
     def abandon(self):
         self.is_gone = True
