@@ -25,6 +25,7 @@ from ktnet.link.names import Names
 from ktnet.link.probe import Probe
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.ledger import Ledger
+from ktnet.stream.negotiation import SSH_OPTIONS
 from ktnet.stream.openings import ChannelOpening, DeadOpening
 from ktnet.wire.channel import Surroundings, Traffic
 from ktnet.wire.flow import Opening, Receiver
@@ -254,23 +255,14 @@ async def _log_in(
         SSH_PORT,
         tunnel=dialled,
         client_factory=lambda: _Client(lost),
-        # Nothing of the user's own: no configuration, agent, keys, known hosts or certificates.
-        config=None,
+        **SSH_OPTIONS,
+        # Nothing of the user's own: no agent, keys or known hosts either.
         known_hosts=([host_key], [], []),
         server_host_key_algs=["ssh-ed25519"],
-        x509_trusted_certs=None,
         username=SSH_USER,
         client_keys=[client_key],
         agent_path=None,
         preferred_auth="publickey",
-        host_based_auth=False,
-        kbdint_auth=False,
-        password_auth=False,
-        gss_host=None,
-        # AES-GCM is the one that processors do in hardware at the speed of memory.
-        kex_algs=["curve25519-sha256", "curve25519-sha256@libssh.org"],
-        encryption_algs=["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
-        compression_algs=None,
         keepalive_interval=KEEPALIVE_INTERVAL_S,
         keepalive_count_max=KEEPALIVE_MOST_UNANSWERED,
         login_timeout=0,  # the caller's covers the dialling as well

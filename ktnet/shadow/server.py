@@ -23,6 +23,7 @@ from ktnet.shadow.names import NameSession
 from ktnet.shadow.resolver import Resolver
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.control import ChannelRequest
+from ktnet.stream.negotiation import SSH_OPTIONS
 from ktnet.stream.relay import RelayReceiver
 from ktnet.stream.speed import Sink, Source, build_speed_end
 from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
@@ -288,18 +289,10 @@ async def open_server(
         address,
         port,
         tunnel=Listener(shadow.admission),
-        config=None,
+        **SSH_OPTIONS,
         server_version=SSH_VERSION,
         server_factory=build_server or (lambda: ShadowServer(shadow)),
         server_host_keys=[host_key],
-        gss_host=None,
-        x509_trusted_certs=None,
-        host_based_auth=False,
-        kbdint_auth=False,
-        password_auth=False,
-        kex_algs=["curve25519-sha256", "curve25519-sha256@libssh.org"],
-        encryption_algs=["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"],
-        compression_algs=None,
         login_timeout=LOGIN_TIMEOUT_S,
         keepalive_interval=KEEPALIVE_INTERVAL_S,
         keepalive_count_max=KEEPALIVE_MOST_UNANSWERED,

@@ -3,7 +3,7 @@
 In the order in which a flow's bytes meet them: `listener` accepts an application's connection;
 `relay` stands between a TCP socket and a flow; `datachannel` is the flow's channel, which `control`
 opens and ends, `datapath` the connection that seals and opens its packets (`ktnet.wire.sshrecord`)
-before the byte stream.
+before the byte stream. Either end offers what `negotiation` says, and nothing else.
 Behind it asyncssh has the `outlet` for a transport; `internals` is the one place that knows its
 private names. `carrier` chooses: where this asyncssh isn't the one that was expected, it does
 everything.
