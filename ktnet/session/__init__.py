@@ -12,5 +12,5 @@ be captured: `connect` puts a whole machine there, and `names` sees to it that i
 `inbound` are ports of the shadow that lead here: as a Service of their own (`run`), in a workload's
 place (`exchange`, by its `exchange_plan`), or beside it: `mesh` puts a marked one beside others,
 to which `istio` leads requests by Istio's objects and `mesh_auto` by a router, to all pods of which
-`attachments` keep up a connection while it is a `mesh_member`.
+`attachments` keep up a connection while it is a `mesh_member`, who may have been away (`absence`).
 """

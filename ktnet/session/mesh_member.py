@@ -9,7 +9,6 @@ removed ◄─ was it the last one? ◄─ leave ◄─ its requests are answere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,7 @@ from ktnet.cluster.mesh.router_manifests import (
 from ktnet.cluster.server.informer import run_informer
 from ktnet.cluster.shadow.manifests import LEASE_DURATION_S
 from ktnet.errors import Conflict, KtnetError, NotFound
-from ktnet.link.sleep import read_boottime_s
+from ktnet.session.absence import Absence
 from ktnet.session.attachments import Attachments, open_attachments
 from ktnet.session.cluster import Cluster
 from ktnet.session.mesh import MeshOptions
@@ -52,8 +51,6 @@ _ATTEMPTS = 10
 """To join; each of them found that others had come or gone meanwhile."""
 _RETRY_FOR_S = 60.0
 """At the end, while the API server is away."""
-_HEARD_WITHIN_S = 30.0
-"""Of what has become of the Service, once this machine is back: the watch is dialled anew."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +65,6 @@ class MeshPlan:
 
 class TakenOut(Conflict):
     """Somebody, or the router, has taken this member out."""
-
-
-class Absence:
-    """Whether this machine was away for so long that others could take it for gone."""
-
-    def __init__(self, least_s: float, clock_s: Callable[[], float] = read_boottime_s) -> None:
-        """`least_s`: how long the Lease is good for."""
-        self._least_s = least_s
-        self._clock_s = clock_s
-        self._renewed_s = clock_s()
-        self._back_s = -_HEARD_WITHIN_S - least_s
-
-    def note_renewal(self) -> None:
-        """The Lease was."""
-        now_s = self._clock_s()
-        if now_s - self._renewed_s >= self._least_s:
-            self._back_s = now_s
-        self._renewed_s = now_s
-
-    @property
-    def is_recent(self) -> bool:
-        """It is away now, by what it knows, or was a moment ago."""
-        now_s = self._clock_s()
-        is_away = now_s - self._renewed_s >= self._least_s
-        return is_away or now_s - self._back_s < _HEARD_WITHIN_S
 
 
 class Member:

@@ -16,9 +16,10 @@ from member_scene import (
 
 from ktnet.cluster.mesh.router_manifests import build_member_lease
 from ktnet.errors import Conflict
+from ktnet.session.absence import Absence
 from ktnet.session.cluster import Cluster
 from ktnet.session.mesh_auto import MeshAutoSession
-from ktnet.session.mesh_member import Absence, TakenOut
+from ktnet.session.mesh_member import TakenOut
 from ktnet.tasks import open_tasks
 from ktnet.wire.meshrecord import (
     ANNOTATION,
