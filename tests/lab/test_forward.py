@@ -90,6 +90,13 @@ def test_status_shows_the_ports(lab: Lab, through_shadow: list[str]) -> None:
     assert "127.0.0.1:8080 -> service/tomcat:80" in session["forwards"]
 
 
+def test_the_machines_names_are_left_alone(lab: Lab, through_shadow: list[str]) -> None:
+    command = lab.exec(*KTNET, "dns", "tomcat")
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert "`ktnet forward` doesn't touch this machine's names" in asked.stderr
+
+
 def test_without_a_shadow_nothing_is_made_in_the_cluster(lab: Lab) -> None:
     before = lab.census()
     pod = before["tomcat"]["podName"]
