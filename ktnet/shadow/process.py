@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import signal
 import sys
@@ -44,6 +45,7 @@ def main() -> int:
     log = EventLog(build_host_key_line(build_public_key(host_key)), write_to_stdout)
     take_over_logging(log)
     raise_descriptor_limit()
+    gc.freeze()  # all that is loaded stays: no connection waits for a look through it
     try:
         return asyncio.run(run_shadow(arguments, host_key, log))
     except OSError as error:
