@@ -70,8 +70,9 @@ def test_strangers_get_nothing(dashboard: Dashboard) -> None:
 def test_connections_have_a_process_a_service_and_an_age(dashboard: Dashboard) -> None:
     dashboard.read("/api/v1/cluster")
     with open_connections(dashboard.lab, "streams.demo", 3):
-        flows = [each for each in dashboard.read("/api/v1/flows")["flows"] if is_to_echo(each)]
-    assert len(flows) == 3
+        # What was asked of the session a moment ago is shown as it was.
+        wait_until(lambda: len(list_to_echo(dashboard)) == 3)
+        flows = list_to_echo(dashboard)
     for flow in flows:
         assert flow["service"] == "streams.demo"
         assert flow["process"].startswith(f"{NAME} (")
@@ -82,8 +83,9 @@ def test_connections_have_a_process_a_service_and_an_age(dashboard: Dashboard) -
     assert flows[0]["bytes_up"] == max(flow["bytes_up"] for flow in flows)
 
 
-def is_to_echo(flow: dict[str, Any]) -> bool:
-    return bool(flow["destination"][1] == ECHO)
+def list_to_echo(dashboard: Dashboard) -> list[dict[str, Any]]:
+    flows = dashboard.read("/api/v1/flows")["flows"]
+    return [flow for flow in flows if flow["destination"][1] == ECHO]
 
 
 def test_names_asked_are_shown_as_they_are(dashboard: Dashboard) -> None:
