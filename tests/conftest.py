@@ -19,7 +19,9 @@ REQUEST_KINDS = "KTNET_LAB_REQUEST_KINDS"
 FORKED = (
     *("pytest.__main__", "ktnet.lab.harness", "ktnet.lab.traffic", "ktnet.cli"),
     *("ktnet.session.exchange", "ktnet.session.run", "ktnet.session.leftovers"),
-    *("ktnet.commands.exchange", "ktnet.commands.run", "ktnet.commands.foreground"),
+    *("ktnet.session.mesh", "ktnet.session.mesh_auto", "ktnet.session.istio"),
+    *("ktnet.commands.exchange", "ktnet.commands.run", "ktnet.commands.mesh"),
+    *("ktnet.commands.foreground",),
     *("ktnet.commands.clean", "ktnet.commands.recover", "ktnet.host.client"),
 )
 """What the process has loaded that others are forked from: those in laptops (`Lab.call`), and

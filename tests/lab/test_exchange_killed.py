@@ -11,21 +11,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
 import pytest
+from exchange_killing import CHANGES, build_sessions
 from inbound_scene import open_app
-from killing_scene import (
-    AFTERMATHS,
-    CHANGES,
-    Outcome,
-    Place,
-    clear_up,
-    list_places,
-    make_workloads,
-    read_state,
-    run_until_killed,
-)
+from killing import AFTERMATHS, Killing, list_places, make_workloads
 
 from ktnet.lab.harness import Lab, open_lab
 
@@ -44,22 +34,22 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+def open_killing(lab: Lab, mode: str, replicas: int, size: int | None = None) -> Killing:
+    places = list_places(size or SIZES[replicas])
+    make_workloads(lab, places, replicas)
+    return Killing(lab, build_sessions(mode), places)
+
+
 def test_what_kills_leave_is_put_back(lab: Lab) -> None:
-    places = list_places(1)
-    make_workloads(lab, places, 3)
-    before = read_state(lab)
-    killed = []
-    for place, path, moment in zip(
-        places,
+    killing = open_killing(lab, "scale", 3, size=1)
+    for path, moment in (
         # The Job is suspended for ever; then, nobody has heard that the workload was taken.
-        ("*/jobs/*", "*/deployments/*", "*/deployments/*"),
-        ("before", "after", "after"),
-        strict=False,
+        ("*/jobs/*", "before"),
+        ("*/deployments/*", "after"),
+        ("*/deployments/*", "after"),
     ):
-        fault = {"method": "PATCH", "path": path, "moment": moment}
-        assert run_until_killed(lab, "scale", place, number=1, **fault).is_killed
-        killed.append(place)
-    clear_up(lab, "scale", killed, before)
+        assert killing.kill(method="PATCH", path=path, moment=moment, number=1).is_killed
+    killing.clear_up()
 
 
 MODES = pytest.mark.parametrize(
@@ -68,39 +58,12 @@ MODES = pytest.mark.parametrize(
 MOMENTS = pytest.mark.parametrize("moment", ["before", "after"])
 
 
-class Killing:
-    """Sessions killed one after the other, put right whenever there is no more room."""
-
-    def __init__(self, lab: Lab, mode: str, replicas: int) -> None:
-        self._lab, self._mode = lab, mode
-        self._places = list_places(SIZES[replicas])
-        make_workloads(lab, self._places, replicas)
-        self._before = read_state(lab)
-        self._used: list[Place] = []
-        self.killed = 0
-
-    def kill(self, **fault: Any) -> Outcome:
-        """At one request; the next session lies in the next namespace."""
-        if len(self._used) == len(self._places):
-            self.clear_up()
-        place = self._places[len(self._used)]
-        self._used.append(place)
-        outcome = run_until_killed(self._lab, self._mode, place, **fault)
-        self.killed += outcome.is_killed
-        return outcome
-
-    def clear_up(self) -> None:
-        """All has to be as it was."""
-        clear_up(self._lab, self._mode, self._used, self._before)
-        self._used = []
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @MOMENTS
 @MODES
 def test_a_kill_at_any_request_is_put_back(lab: Lab, mode: str, replicas: int, moment: str) -> None:
-    killing = Killing(lab, mode, replicas)
+    killing = open_killing(lab, mode, replicas)
     for number in count(1):
         if not killing.kill(number=number, moment=moment).has_come:
             break
@@ -117,7 +80,7 @@ def test_a_kill_at_any_change_is_put_back_in_any_way(
     lab: Lab, mode: str, replicas: int, moment: str
 ) -> None:
     """By name: how many requests wait for something differs, and with that all numbers."""
-    killing = Killing(lab, mode, replicas)
+    killing = open_killing(lab, mode, replicas)
     for request, number in CHANGES[mode]:
         method, path = request.split()
         for _ in AFTERMATHS:
