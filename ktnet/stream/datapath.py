@@ -28,6 +28,7 @@ from ktnet.wire.sshrecord import (
     LENGTH_BYTES,
     MSG_CHANNEL_DATA,
     MSG_IGNORE,
+    MSG_REQUEST_SUCCESS,
     MSG_WINDOW_ADJUST,
     OVERHEAD_BYTES,
     PAYLOAD_OFFSET,
@@ -218,6 +219,11 @@ class DataPath(asyncio.BufferedProtocol):
             return True
         opened_before, self._opened_count = self._opened_count, 0
         hold.receive(bytes(self._in_view[start : start + LENGTH_BYTES + length]), opened_before)
+        if kind == MSG_REQUEST_SUCCESS:
+            # Who has asked hears of it in a turn of its own, and what follows may be for them: the
+            # first caller of a port that the shadow has just begun to listen on.
+            self._loop.call_soon(self._open_packets)
+            return False
         return self._go_on(hold)
 
     def _take(self, kind: int, start: int, payload_bytes: int) -> bool:

@@ -73,8 +73,9 @@ CALLER = """
 import asyncio, contextlib, hashlib, json, socket, sys, time
 host, port, what = socket.gethostbyname(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 
-async def ask(text):
+async def ask(text, connected=lambda: None):
     reader, writer = await asyncio.open_connection(host, port)
+    connected()
     try:
         writer.write(text.encode())
         writer.write_eof()
@@ -100,13 +101,14 @@ async def ids(count, at_once):
 async def loop(rate):
     names, failures, count = {}, [], 0
     async def one():
-        began = time.time()
+        began, connected = time.time(), []
         try:
             async with asyncio.timeout(20):
-                name = (await ask("id 1\\n")).split()[0]
+                answer = await ask("id 1\\n", lambda: connected.append(time.time()))
+            name = answer.split()[0]
             names[name] = names.get(name, 0) + 1
         except (OSError, IndexError, TimeoutError) as error:
-            failures.append([began, time.time(), repr(error)])
+            failures.append([began, *(connected or [None]), time.time(), repr(error)])
     pipe = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(pipe), sys.stdin)
@@ -218,8 +220,8 @@ def call(lab: Lab, host: str, port: int, *what: str) -> dict[str, Any]:
 @contextmanager
 def open_loop(lab: Lab, host: str, port: int, rate: int = 50) -> Iterator[dict[str, Any]]:
     """Requests at this rate while the context is open, each by a connection of its own; what came
-    of them is in the yielded dictionary afterwards: of each failure when it began, when it ended
-    (time.time), and the error."""
+    of them is in the yielded dictionary afterwards: of each failure when it began, when it was
+    connected (None: never), when it ended (time.time), and the error."""
     with open_caller(build_caller(lab, host, port, "loop", str(rate))) as found:
         yield found
 

@@ -198,18 +198,21 @@ def test_a_cut_tunnel_comes_back_and_its_callers_do_not_hang(lab: Lab, mode: str
         assert code == 0, err
     failures = found.pop("failures")
     later = [each for each in failures if not is_under_way(each, cuts)]
-    errors = Counter(error for _, _, error in failures)
+    errors = Counter(error for *_, error in failures)
+    # A SYN that the kernel didn't answer, since it refuses no more than so many a second (icmp(7),
+    # icmp_msgs_per_sec), is the caller's kernel's to send again: after 1 s, 3 s, 7 s.
+    hung = [each for each in failures if each[1] is not None and each[2] - each[1] > 5]
     print(f"{mode}, {CUTS} cuts: {found}, {len(later)} not cut off, {dict(errors)}")
     if mode == "selector":
         assert later == []
-    assert [each for each in failures if each[1] - each[0] > 5] == []
+    assert hung == []
     assert "TimeoutError()" not in errors
     assert left_behind(lab, before) == []
 
 
 def is_under_way(failure: list[Any], cuts: list[tuple[float, float]]) -> bool:
     """Whether that connection was there at one of the cuts."""
-    began_s, ended_s, _ = failure
+    began_s, _, ended_s, _ = failure
     return any(began_s <= end_s and start_s <= ended_s for start_s, end_s in cuts)
 
 

@@ -219,6 +219,45 @@ def test_a_client_that_comes_back_takes_its_ports_over_at_once():
     run(scenario())
 
 
+def test_a_caller_that_comes_with_the_listeners_confirmation_is_let_in(ssh_path, monkeypatch):
+    """Both are read at once: the listener is known to its owner before the caller is looked at."""
+    if ssh_path != "own":
+        pytest.skip("asyncssh itself looks at the caller first")
+
+    async def scenario():
+        port = find_free_port()
+        async with contextlib.AsyncExitStack() as stack:
+            local = await stack.enter_async_context(open_target(echo))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            ends = await stack.enter_async_context(
+                open_shadow(**exposing(port, Origin("127.0.0.1", local, tasks)))
+            )
+            inbound = ends.shadow.inbound
+            inbound.start()
+            cable = await stack.enter_async_context(Cable(ends.port).laid())
+            link = await stack.enter_async_context(ends.attach(cable.dial))
+            claim = inbound.claim
+
+            def claim_and_stop(*arguments):
+                cable.stop()
+                return claim(*arguments)
+
+            monkeypatch.setattr(inbound, "claim", claim_and_stop)
+            listening = asyncio.create_task(
+                stack.enter_async_context(link.listen(port, ("127.0.0.1", local)))
+            )
+            await until(lambda: inbound.find(port).claimant)
+            asking = asyncio.create_task(ask(port, b"laptop"))
+            await until(lambda: inbound.find(port).callers)
+            await asyncio.sleep(0.05)  # nothing shows that the caller's packet has been sent
+            cable.go_on()
+            assert await asking == b"laptop"
+            await listening
+            assert link.traffic.flows_opened == 1
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("cut", ["cut", "stop"])
 def test_with_an_origin_callers_go_there_while_the_laptop_is_away(cut):
     async def scenario():
