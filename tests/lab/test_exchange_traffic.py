@@ -199,8 +199,8 @@ def test_a_cut_tunnel_comes_back_and_its_callers_do_not_hang(lab: Lab, mode: str
     failures = found.pop("failures")
     later = [each for each in failures if not is_under_way(each, cuts)]
     errors = Counter(error for *_, error in failures)
-    # A SYN that the kernel didn't answer, since it refuses no more than so many a second (icmp(7),
-    # icmp_msgs_per_sec), is the caller's kernel's to send again: after 1 s, 3 s, 7 s.
+    # A node refuses one caller about one connection a second (icmp(7), icmp_ratelimit); of the rest
+    # the SYN is lost, and sent again after 1 s, 3 s, 7 s. That is no hang of a connection.
     hung = [each for each in failures if each[1] is not None and each[2] - each[1] > 5]
     print(f"{mode}, {CUTS} cuts: {found}, {len(later)} not cut off, {dict(errors)}")
     if mode == "selector":
