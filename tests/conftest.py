@@ -34,8 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = tempfile.TemporaryDirectory(prefix="ktnet-kinds-")
         os.environ[REQUEST_KINDS] = directory.name  # workers inherit it
         config.add_cleanup(directory.cleanup)
-    # A script's background jobs have it ignored, and so would all programs that tests interrupt.
+    # A script's background jobs have these ignored, and so would all programs that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     multiprocessing.set_forkserver_preload(list(FORKED))
     config.pluginmanager.register(workers.Workers(config, Path(os.environ[REQUEST_KINDS])))
 

@@ -30,6 +30,8 @@ async def give_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 async def end_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Behind the client's greeting: what isn't read would be answered by a reset."""
+    await reader.readline()
     writer.close()
 
 
