@@ -45,6 +45,7 @@ GIB = 1 << 30
 IDLE_S = 10.0
 DIRECTIONS = ("up", "down")
 WAYS = ("nobody", "looked at")
+BEGUN_EVENTS = 2
 RESAMPLES = 4000
 
 
@@ -205,15 +206,17 @@ def read_children_s() -> float:
 
 
 def read_stream(url: str) -> None:
-    """As a page does, until killed; says when it has begun."""
+    """As a page does, until killed; says when it has got what is told first, and what is told then
+    every second: what a page's opening costs, it costs once."""
     where, _, token = url.partition("/#token=")
     connection = http.client.HTTPConnection(where.removeprefix("http://"))
     connection.request("GET", "/api/v1/stream", headers={"Authorization": f"Bearer {token}"})
     response = connection.getresponse()
-    response.readline()
-    print("reading", flush=True)
-    while response.readline():
-        pass
+    events = 0
+    while line := response.readline():
+        events += line == b"\n"
+        if events == BEGUN_EVENTS and line == b"\n":
+            print("reading", flush=True)
 
 
 def send(seconds: float) -> tuple[int, float]:
