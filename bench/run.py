@@ -101,35 +101,45 @@ def measure_names(lab: Lab) -> Round:
 
 
 def run_quick() -> int:
-    """0: nothing has become 15 % worse."""
+    """0: nothing has become 15 % worse. What seems to have is measured again, and has only where it
+    is so twice: on a machine that others load too, one run in six may seem worse by chance."""
     try:
         find_sshd()
     except (subprocess.CalledProcessError, OSError) as error:
         print(f"LEFT OUT: the benchmark, which needs OpenSSH's server: {error}", file=sys.stderr)
         return 0
+    expected = json.loads((HERE / "expected.json").read_text())
+    failures = measure_quickly(expected)
+    if failures:
+        again = measure_quickly(expected)
+        failures = {name: again[name] for name in failures if name in again}
+    for name, failure in failures.items():
+        print(f"WORSE: {name} {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def measure_quickly(expected: dict[str, dict[str, float]]) -> dict[str, str]:
+    """Shows and keeps what was found; see `compare`."""
     found = run_leg(QUICK_ROUNDS, 0.5, QUICK, ["ssh", "ktnet"], QUICK_STARTS)
     result = {**describe_machine(), **found}
     (RESULTS / "quick.json").write_text(json.dumps(result, indent=2) + "\n")
     show(found)
-    failures = compare(found["ratios"], json.loads((HERE / "expected.json").read_text()))
-    for failure in failures:
-        print(f"WORSE: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return compare(found["ratios"], expected)
 
 
-def compare(found: dict[str, float], expected: dict[str, dict[str, float]]) -> list[str]:
-    """What is worse than expected: below "at_least", or above "at_most"."""
-    low = [
-        f"{name} is {found[name]:.2f}, expected {least:.2f} or more"
+def compare(found: dict[str, float], expected: dict[str, dict[str, float]]) -> dict[str, str]:
+    """What is worse than expected, by name: below "at_least", or above "at_most"."""
+    low = {
+        name: f"is {found[name]:.2f}, expected {least:.2f} or more"
         for name, least in expected["at_least"].items()
         if found[name] < least * (1 - TOLERANCE)
-    ]
-    high = [
-        f"{name} is {found[name]:.2f}, expected {most:.2f} or less"
+    }
+    high = {
+        name: f"is {found[name]:.2f}, expected {most:.2f} or less"
         for name, most in expected["at_most"].items()
         if found[name] > most * (1 + TOLERANCE)
-    ]
-    return low + high
+    }
+    return low | high
 
 
 def describe_machine() -> dict:
