@@ -214,9 +214,10 @@ def read_stream(url: str) -> None:
     response = connection.getresponse()
     events = 0
     while line := response.readline():
-        events += line == b"\n"
-        if events == BEGUN_EVENTS and line == b"\n":
-            print("reading", flush=True)
+        if line == b"\n":  # the end of an event
+            events += 1
+            if events == BEGUN_EVENTS:
+                print("reading", flush=True)
 
 
 def send(seconds: float) -> tuple[int, float]:

@@ -21,8 +21,8 @@ FORKED = (
     *("ktnet.session.exchange", "ktnet.session.run", "ktnet.session.leftovers"),
     *("ktnet.session.mesh", "ktnet.session.mesh_auto", "ktnet.session.istio"),
     *("ktnet.commands.exchange", "ktnet.commands.run", "ktnet.commands.mesh"),
-    *("ktnet.commands.foreground",),
-    *("ktnet.commands.clean", "ktnet.commands.recover", "ktnet.host.client"),
+    *("ktnet.commands.foreground", "ktnet.commands.clean", "ktnet.commands.recover"),
+    "ktnet.host.client",
 )
 """What the process has loaded that others are forked from: those in laptops (`Lab.call`), and
 commands (`forked_command`). Each would take a second for it by itself."""
