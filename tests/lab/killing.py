@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -165,7 +165,7 @@ class Killing:
         self._delete("lease-gone", "leases", *LABEL)
         self._recover(self._list_taken("elsewhere", "lease-gone"))
         assert self._list_taken("elsewhere", "lease-gone") == []
-        self._lab.call(make_leases_old, str(self._lab.directory / "kubeconfig"))
+        make_leases_old(self._lab, *AFTERMATHS)
         _run_well(self._lab, "clean", "-n", "elsewhere", "--all-users", laptop=2)
         # What has no Lease is left alone by others for minutes; by whose it is, it is not.
         wait_until(lambda: self._are_slow(self._list_changed("elsewhere")), 20)
@@ -214,12 +214,17 @@ def _run_well(lab: Lab, *words: str, laptop: int = 1) -> None:
     assert (ended.code, ended.err) == (0, ""), ended
 
 
-def make_leases_old(kubeconfig: str) -> None:
-    """As if their holders had been silent for long. To be called in a laptop."""
+def make_leases_old(lab: Lab, *namespaces: str, besides: Collection[str] = ()) -> None:
+    """As if the holders of all Leases there besides these had been silent for long."""
+    lab.call(_make_old, str(lab.directory / "kubeconfig"), namespaces, frozenset(besides))
+
+
+def _make_old(kubeconfig: str, namespaces: tuple[str, ...], besides: frozenset[str]) -> None:
+    """To be called in a laptop."""
     renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=1000))
     group = "/apis/coordination.k8s.io/v1"
     for lease in request("GET", kubeconfig, f"{group}/leases")["items"]:
         metadata = lease["metadata"]
-        if metadata["namespace"] in AFTERMATHS:
+        if metadata["namespace"] in namespaces and metadata["name"] not in besides:
             path = f"{group}/namespaces/{metadata['namespace']}/leases/{metadata['name']}"
             request("PATCH", kubeconfig, path, {"spec": {"renewTime": renewed}})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal
 
@@ -14,7 +12,6 @@ from inbound_scene import kubectl
 from killing import LABEL, Place, Sessions, State, create
 
 from ktnet.cluster.istio.record import ANNOTATION as ISTIO_ANNOTATION
-from ktnet.cluster.shadow.manifests import build_micro_time
 from ktnet.lab.harness import Lab
 from ktnet.wire.meshrecord import ANNOTATION
 
@@ -93,11 +90,3 @@ def make_rules(lab: Lab, places: list[Place]) -> None:
 def list_leases(lab: Lab) -> set[str]:
     """Of all sessions in the demo's namespace."""
     return {name.partition("/")[2] for name in kubectl(lab, "get", "leases", "-o", "name").split()}
-
-
-def make_old(lab: Lab, besides: Collection[str] = ()) -> None:
-    """As if the holders of all Leases besides these had been silent for long."""
-    renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=1000))
-    patch = f'{{"spec": {{"renewTime": "{renewed}"}}}}'
-    if old := list_leases(lab).difference(besides):
-        kubectl(lab, "patch", "lease", *old, "--type=merge", f"--patch={patch}")

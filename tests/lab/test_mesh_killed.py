@@ -18,14 +18,21 @@ import pytest
 from connect_client import differences, wait_until
 from exchange_state import read_state
 from inbound_scene import kubectl
-from killing import AFTERMATHS, Killing, Place, list_places, make_workloads, run_until_killed
+from killing import (
+    AFTERMATHS,
+    Killing,
+    Place,
+    list_places,
+    make_leases_old,
+    make_workloads,
+    run_until_killed,
+)
 from mesh_killing import (
     CHANGES,
     Mode,
     build_command,
     build_sessions,
     list_leases,
-    make_old,
     make_rules,
 )
 from mesh_scene import list_failed, names, open_http_app, open_loop, open_member
@@ -152,7 +159,7 @@ def clear_up(lab: Lab, others: set[str], laptop: int) -> None:
     mine = sorted(list_leases(lab) - others)
     if mine:
         kubectl(lab, "delete", "lease", *mine[::2])
-    make_old(lab, others)
+    make_leases_old(lab, "demo", besides=others)
     clean(lab, laptop)
 
 
