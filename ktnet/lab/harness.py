@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -112,7 +113,16 @@ def _call_inside(
     try:
         answers.send((function(*arguments), None))
     except Exception as error:
-        answers.send((None, error))
+        answers.send((None, error if _can_travel(error) else RuntimeError(repr(error))))
+
+
+def _can_travel(error: Exception) -> bool:
+    """Not all errors can leave their process: some hold a socket, some ask for more arguments."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
+    except Exception:
+        return False
+    return True
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import base64
 import json
 import ssl
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,18 @@ import yaml
 from ktnet.lab.harness import Lab
 
 
+class Refused(OSError):
+    """By the API server: the status is its errno, and its words follow.
+
+    Unlike an HTTPError it holds no connection, and may leave the process that it arose in.
+    """
+
+
 def request(method: str, kubeconfig: str, path: str, body: Any = None) -> Any:
-    """One request to the lab's API server; returns its JSON, or its text where it is none."""
+    """One request to the lab's API server; returns its JSON, or its text where it is none.
+
+    Raises Refused where the server refuses it.
+    """
     config = yaml.safe_load(Path(kubeconfig).read_text())
     cluster = config["clusters"][0]["cluster"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -28,9 +39,12 @@ def request(method: str, kubeconfig: str, path: str, body: Any = None) -> Any:
         },
     )
     context = ssl.create_default_context(cadata=authority)
-    with urllib.request.urlopen(message, timeout=10, context=context) as response:
-        answer = response.read()
-        is_json = response.headers.get_content_type() == "application/json"
+    try:
+        with urllib.request.urlopen(message, timeout=10, context=context) as response:
+            answer = response.read()
+            is_json = response.headers.get_content_type() == "application/json"
+    except urllib.error.HTTPError as error:
+        raise Refused(error.code, f"{method} {path}: {error.read().decode()}") from None
     return json.loads(answer) if is_json else answer.decode()
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from connect_client import wait_until
 from dnslib import EDNS0, DNSRecord
 from name_scene import (
     API_SERVER,
@@ -270,6 +271,19 @@ def scale(lab: Lab, name: str, replicas: int) -> None:
         time.sleep(0.1)
 
 
+def wait_for_cluster_dns(lab: Lab, asker: str, name: str, expected: list[str]) -> None:
+    """Until the cluster's own DNS tells just these, which is a moment after the pods are ready.
+
+    What it told before it would tell for its 30 s, so it is made to forget that.
+    """
+
+    def found() -> list[str]:
+        lab.fault("dns-forget")
+        return addresses_of(lab.call(ask_asker, asker, [(question(name), "udp")])[0])
+
+    wait_until(lambda: found() == expected)
+
+
 def test_a_headless_service_follows_the_scaling(lab: Lab, asker: str) -> None:
     ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
     spec = {"selector": {"app": "tomcat"}, "clusterIP": "None", "ports": ports}
@@ -281,9 +295,10 @@ def test_a_headless_service_follows_the_scaling(lab: Lab, asker: str) -> None:
         pods = sorted(each["status"]["podIP"] for each in api(lab, "GET", selector)["items"])
         assert len(pods) == number
         name = f"headless{number}.demo"
+        wait_for_cluster_dns(lab, asker, f"{name}.svc.cluster.local", pods)
         deadline_s = time.monotonic() + 10
-        while addresses_of(lab.call(ask_proxy, question(name))) != pods:
-            assert time.monotonic() < deadline_s
+        while (found := addresses_of(lab.call(ask_proxy, question(name)))) != pods:
+            assert time.monotonic() < deadline_s, (name, found, pods)
             time.sleep(0.1)
         (theirs,) = lab.call(
             ask_asker, asker, [(question(f"{name}.svc.cluster.local", "SRV"), "udp")]
@@ -306,6 +321,7 @@ def test_a_name_that_was_asked_before_follows_the_scaling(lab: Lab, asker: str) 
     """As soon as the cluster's own DNS knows, but for the five seconds that we remember."""
     ports = [{"name": "http", "port": 80, "protocol": "TCP"}]
     spec = {"selector": {"app": "tomcat"}, "clusterIP": "None", "ports": ports}
+    scale(lab, "tomcat", 1)
     make_service(lab, "scaled", **spec)
     name = "scaled.demo.svc.cluster.local"
 

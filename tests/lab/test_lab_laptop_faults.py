@@ -7,10 +7,9 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from urllib.error import HTTPError
 
 import pytest
-from api_client import ask, request
+from api_client import Refused, ask, request
 from connect_client import wait_until
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -52,12 +51,21 @@ def count_answers(queries: int) -> int:
     return answered
 
 
+def fail_with_a_socket() -> None:
+    raise OSError(5, "of no use to others", socket.socket())
+
+
+def test_an_error_that_cannot_leave_its_process_is_told(lab: Lab) -> None:
+    with pytest.raises(RuntimeError, match="of no use to others"):
+        lab.call(fail_with_a_socket)
+
+
 def read_status(kubeconfig: str) -> int:
     """Of a request with the kubeconfig's token."""
     try:
         request("GET", kubeconfig, MAPS)
-    except HTTPError as error:
-        return error.code
+    except Refused as error:
+        return error.errno
     return 200
 
 
