@@ -1,11 +1,12 @@
 """What being looked at costs a tunnel, in throughput and in processor time for each GiB.
 
-    sudo .venv/bin/python bench/dashboard.py [--rounds 20] [--seconds 2] [--json]
+    sudo .venv/bin/python bench/dashboard.py [--rounds 12] [--seconds 10] [--json]
 
 Brings up a lab with a connected laptop and a `ktnet dashboard` on it. A round measures each
 direction twice, one right after the other, and turned round each time: nobody looks; and somebody
-does: a page is open (its stream is read as a browser would, without drawing), and for every
-`--status-every` seconds of it `ktnet status --local -o json` is run once, under the load.
+does: a page is open (its stream is read as a browser would, without drawing), and
+`ktnet status --local -o json` is run once. As long as a slot is the page's interval between two
+looks at the cluster (10 s), as much is looked at in it as in any ten seconds of a whole day.
 
 Each round gives a ratio, looked at to not, so what else the machine does meets both. Printed are
 the median of the ratios and, by the bootstrap, between what it lies with 95 % confidence:
@@ -14,10 +15,9 @@ the median of the ratios and, by the bootstrap, between what it lies with 95 % c
 - of processor time for each GiB, of session, shadow, dashboard and status together. Other load on
   the machine changes it much less.
 
-And the ratios of the sums, since few slots have a run of `status` in them, which no median sees;
-and the share of a core that session and dashboard spend when no byte is carried. Takes about
-8 * rounds * seconds / 2 s, and a minute. Exits with 1 where an overhead is above `--most` (3 %),
-and that isn't for chance: the interval's better end is above it too.
+And the ratios of the sums; and the share of a core that session and dashboard spend when no byte
+is carried. Takes about 4 * rounds * seconds, and a minute. Exits with 1 where an overhead is above
+`--most` (3 %), and that isn't for chance: the interval's better end is above it too.
 """
 
 import argparse
@@ -55,7 +55,6 @@ class Plan:
 
     rounds: int
     seconds: float
-    status_every_s: float
     url: str
     pids: dict[str, int]
     """Whose processor time counts, by name."""
@@ -63,9 +62,8 @@ class Plan:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="at least 2")
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--status-every", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=12, help="at least 2")
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--most", type=float, default=3.0, help="per cent of overhead")
     parser.add_argument("--json", action="store_true", help="print all figures of all rounds too")
     options = parser.parse_args()
@@ -77,7 +75,7 @@ def main() -> None:
         told = json.loads(lab.run(*KTNET, "status", "--local", "-o", "json"))
         shadow = find_shadow(told["sessions"][0]["pod"])
         pids = {"session": connection.pid, "shadow": shadow, "dashboard": pid}
-        plan = Plan(options.rounds, options.seconds, options.status_every, url, pids)
+        plan = Plan(options.rounds, options.seconds, url, pids)
         shares, rounds = lab.call(run, plan)
     if options.json:
         print(json.dumps({"shares": shares, "rounds": rounds}))
@@ -120,52 +118,37 @@ def run(plan: Plan) -> tuple[dict, list[dict]]:
     for transfer in transfers.values():
         transfer(plan.seconds)  # the first one grows buffers
     rounds = []
-    looked = Looked(plan)
     for number in range(plan.rounds):
         ways = WAYS if number % 2 else WAYS[::-1]
         rounds.append({each: {} for each in DIRECTIONS})
         for direction in DIRECTIONS:
             for way in ways:
-                with looked if way == "looked at" else contextlib.nullcontext():
-                    figures = measure(plan, transfers[direction], looked, way)
+                with open_page(plan.url) if way == "looked at" else contextlib.nullcontext():
+                    figures = measure(plan, transfers[direction], way)
                 rounds[-1][direction][way] = figures
         print(f"\r{number + 1}/{plan.rounds}", end="", file=sys.stderr)
     print("\r" + " " * 20 + "\r", end="", file=sys.stderr)
     return shares, rounds
 
 
-class Looked:
-    """Somebody who looks, while the context is open."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._due_s = plan.status_every_s / 2
-        self._reader: subprocess.Popen | None = None
-
-    def __enter__(self) -> None:
-        command = [sys.executable, __file__, "--read", self._plan.url]
-        self._reader = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._reader.stdout.readline() == "reading\n"
-
-    def __exit__(self, *_) -> None:
-        self._reader.kill()
-        self._reader.communicate()
-
-    def start_status(self) -> subprocess.Popen | None:
-        """The run of `status` that is due in this slot."""
-        self._due_s -= self._plan.seconds
-        if self._due_s > 0:
-            return None
-        self._due_s += self._plan.status_every_s
-        command = [*KTNET, "status", "--local", "-o", "json"]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+@contextlib.contextmanager
+def open_page(url: str):
+    """Somebody looks, while the context is open."""
+    command = [sys.executable, __file__, "--read", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        try:
+            assert reader.stdout.readline() == "reading\n"
+            yield
+        finally:
+            reader.kill()
 
 
-def measure(plan: Plan, transfer, looked: Looked, way: str) -> dict[str, float]:
+def measure(plan: Plan, transfer, way: str) -> dict[str, float]:
     """Of one slot: octets, seconds, and processor time of all that ktnet does meanwhile."""
     before_s = read_cpu_s(plan)
     children_s = read_children_s()
-    status = looked.start_status() if way == "looked at" else None
+    command = [*KTNET, "status", "--local", "-o", "json"]
+    status = subprocess.Popen(command, stdout=subprocess.DEVNULL) if way == "looked at" else None
     count, took_s = transfer(plan.seconds)
     spent_s = read_cpu_s(plan) - before_s
     if status is not None:
@@ -178,7 +161,7 @@ def measure_shares(plan: Plan) -> dict[str, dict[str, float]]:
     """Of a core, by process and way, with no byte carried; of IDLE_S each."""
     shares: dict[str, dict[str, float]] = {name: {} for name in plan.pids}
     for way in WAYS:
-        with Looked(plan) if way == "looked at" else contextlib.nullcontext():
+        with open_page(plan.url) if way == "looked at" else contextlib.nullcontext():
             before = {name: read_process_s(pid) for name, pid in plan.pids.items()}
             time.sleep(IDLE_S)
             for name, pid in plan.pids.items():
