@@ -1,9 +1,9 @@
 """The lab's daemon: the wiring diagram of a cluster in one process.
 
 Its own network namespace is the node's; pods and laptops are child processes in namespaces of
-their own, which the kernel ends with it, whatever ends it. Run by `ktnet lab up` as
-`python -m ktnet.lab.daemon NAME LAPTOPS READY_FD`; says one line of JSON on READY_FD: {} when the
-lab is ready, {"error", "hint"} where it can't be.
+their own, which the kernel ends with it, whatever ends it. A fork of `ktnet lab up` becomes it
+(`ktnet.lab.launch`); says one line of JSON on a descriptor that it is given: {} when the lab is
+ready, {"error", "hint"} where it can't be.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -69,9 +68,8 @@ from ktnet.lab.users import Users, build_user_handler
 log = logging.getLogger(__name__)
 
 
-def main() -> None:
+def serve(name: str, laptops: int, ready: int) -> int:
     """Runs a lab until SIGTERM; exit code 1 where it could not start or broke."""
-    name, laptops, ready = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     os.set_inheritable(ready, False)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -82,7 +80,8 @@ def main() -> None:
     except Exception as raised:
         traceback.print_exc()
         say(ready, describe(raised))
-        sys.exit(1)
+        return 1
+    return 0
 
 
 def leave_host() -> None:
@@ -271,7 +270,3 @@ def build_handlers(
         "office-queries": office_queries,
         "cluster-queries": cluster_queries,
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -40,10 +40,13 @@ def ktnet(*arguments: str, check: bool = True, **options: Any) -> subprocess.Com
 @contextlib.contextmanager
 def lab(name: str, *options: str) -> Iterator[LabState]:
     """A running lab, and what it wrote down about itself."""
-    with open_lab(name, *options):
+    try:
+        ktnet("lab", "up", "--name", name, *options)
         state = LabDirectory(name).read_running()
         assert state is not None
         yield state
+    finally:
+        ktnet("lab", "down", "--name", name)
 
 
 def host_state() -> dict[str, Any]:
@@ -72,7 +75,7 @@ def processes_of(name: str) -> list[str]:
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 mounts = (entry / "mountinfo").read_text()
-                if f"ktnet.lab.daemon {name} " in command or f"/run/ktnet-lab/{name}" in mounts:
+                if f" lab up --name {name} " in f"{command} " or f"/run/ktnet-lab/{name}" in mounts:
                     found.append(f"{entry.name} {command}")
     return found
 
@@ -107,10 +110,18 @@ def test_up_twice_is_no_error(shared: Lab) -> None:
 
 def test_the_laptop_has_what_it_needs(shared: Lab) -> None:
     directory = LabDirectory(shared.name)
-    said = shared.run("sh", "-c", "echo $KUBECONFIG; cat /etc/resolv.conf; ls /run; pwd")
-    assert said == (
+    show = ("sh", "-c", "echo $KUBECONFIG; cat /etc/resolv.conf; ls /run; pwd; echo $https_proxy")
+    expected = (
         f"{directory.kubeconfig}\nnameserver 192.168.64.53\nsearch office.example\nktnet-lab\n"
-        f"{Path.cwd()}\n"
+        f"{Path.cwd()}\n\n"
+    )
+    proxy = {**os.environ, "https_proxy": "http://192.0.2.1:3128"}
+    assert ktnet("lab", "exec", "--name", shared.name, "--", *show, env=proxy).stdout == expected
+    # Tests and benchmarks go another way.
+    command = shared.exec(*show)
+    assert (
+        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=proxy).stdout
+        == expected
     )
     assert ktnet("lab", "kubeconfig", "--name", shared.name).stdout == f"{directory.kubeconfig}\n"
     assert "192.168.64.11" in shared.run("ip", "address", laptop=2)
