@@ -18,11 +18,19 @@ REQUEST_KINDS = "KTNET_LAB_REQUEST_KINDS"
 
 FORKED = (
     *("pytest.__main__", "ktnet.lab.harness", "ktnet.lab.traffic", "ktnet.cli"),
+    *("ktnet.commands.lab", "ktnet.lab.daemon"),
+    *("ktnet.session.connect", "ktnet.session.network", "ktnet.session.exec"),
     *("ktnet.session.exchange", "ktnet.session.run", "ktnet.session.leftovers"),
     *("ktnet.session.mesh", "ktnet.session.mesh_auto", "ktnet.session.istio"),
+    *("ktnet.session.forward", "ktnet.session.podforward", "ktnet.session.logs"),
+    *("ktnet.session.checks", "ktnet.session.checks.deep", "ktnet.session.checks.firewall"),
+    *("ktnet.commands.connect", "ktnet.commands.forward", "ktnet.commands.exec"),
     *("ktnet.commands.exchange", "ktnet.commands.run", "ktnet.commands.mesh"),
+    *("ktnet.commands.status", "ktnet.commands.disconnect", "ktnet.commands.logs"),
+    *("ktnet.commands.dns", "ktnet.commands.check", "ktnet.commands.version"),
     *("ktnet.commands.foreground", "ktnet.commands.clean", "ktnet.commands.recover"),
-    "ktnet.host.client",
+    *("ktnet.commands.profiles", "ktnet.host.client", "ktnet.host.addresswatch", "tomllib"),
+    *("ktnet.dns.proxy", "encodings.idna", "concurrent.futures.thread"),
 )
 """What the process has loaded that others are forked from: those in laptops (`Lab.call`), and
 commands (`forked_command`). Each would take a second for it by itself."""

@@ -1,6 +1,6 @@
-"""What a laptop and its cluster look like, as JSON: to compare before with after.
+"""What a laptop and its cluster look like: to compare before with after.
 
-Run inside a lab's laptop (`python -m ktnet.lab.census`). Holds links, addresses, routes, rules,
+Taken inside a lab's laptop (`Lab.census`). Holds links, addresses, routes, rules,
 the resolver's files, the names of all objects that ktnet could leave behind, and where `tomcat`
 is. What changes by itself (counters, lifetimes) is left out.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import ssl
 import subprocess
 import urllib.request
@@ -30,9 +29,9 @@ COLLECTIONS = {
 }
 
 
-def take_census() -> dict[str, Any]:
+def take_census(kubeconfig: Path) -> dict[str, Any]:
     """Everything at this moment; raises OSError where the API server can't be reached."""
-    get = open_api(Path(os.environ["KUBECONFIG"]))
+    get = open_api(kubeconfig)
     objects = {kind: get(path)["items"] for kind, path in COLLECTIONS.items()}
     service = next(s for s in objects["services"] if s["metadata"]["name"] == "tomcat")
     pod = next(
@@ -95,7 +94,3 @@ def open_api(kubeconfig: Path) -> Any:
             return json.load(response)
 
     return get
-
-
-if __name__ == "__main__":
-    print(json.dumps(take_census()))  # noqa: T201 -- this is what it is for

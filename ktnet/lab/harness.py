@@ -1,11 +1,12 @@
 """A lab and connections to it, driven by the command line: for the demo, tests and benchmarks.
 
-ktnet is used here only as its users do, so whatever these three show, a user would see.
+What ktnet does is used here only as its users do, so whatever these three show, a user would see.
+Laptops are entered without `ktnet lab exec`, whose Python would take a tenth of a second of a
+processor each time.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import pickle
@@ -15,16 +16,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+from ktnet.lab.census import take_census
 from ktnet.lab.entering import enter
 from ktnet.lab.faults.client import happen
 from ktnet.lab.launch import add_user
+from ktnet.lab.visit import visit
 
 KTNET = (sys.executable, "-m", "ktnet")
 END_TIMEOUT_S = 30.0
+
+BECOME = """
+cd "$0" 2> /dev/null
+export KUBECONFIG="$1"
+unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
+shift
+exec "$@"
+"""
+"""What is left to do in a laptop's namespaces of what `ktnet lab exec` does: a directory, the
+laptop's kubeconfig, a command; no proxies, which it couldn't reach."""
 
 
 class Lab:
@@ -35,8 +49,14 @@ class Lab:
         self.directory = Path("/run/ktnet-lab") / name
 
     def exec(self, *command: str, laptop: int = 1) -> list[str]:
-        """The command line that runs `command` on a laptop."""
-        return [*KTNET, "lab", "exec", "--name", self.name, "--laptop", str(laptop), "--", *command]
+        """The command line that becomes `command` on a laptop, as `ktnet lab exec` does."""
+        entered = ["nsenter", "--target", str(self.holder(laptop)), "--net", "--mount"]
+        inside = ["sh", "-c", BECOME, str(Path.cwd()), str(self.directory / "kubeconfig")]
+        return [*entered, *inside, *command]
+
+    def holder(self, laptop: int = 1) -> int:
+        """The process that keeps a laptop's namespaces."""
+        return int((self.directory / f"laptop-{laptop}.pid").read_text())
 
     def run(self, *command: str, laptop: int = 1) -> str:
         """What `command` prints on a laptop; raises CalledProcessError where it fails."""
@@ -46,11 +66,11 @@ class Lab:
 
     def census(self, laptop: int = 1) -> dict[str, Any]:
         """The laptop's network state and the cluster's objects (see ktnet.lab.census)."""
-        return dict(json.loads(self.run(sys.executable, "-m", "ktnet.lab.census", laptop=laptop)))
+        return dict(self.call(take_census, self.directory / "kubeconfig", laptop=laptop))
 
     def visit(self, url: str) -> dict[str, Any]:
         """One HTTP request from the laptop (see ktnet.lab.visit)."""
-        return dict(json.loads(self.run(sys.executable, "-m", "ktnet.lab.visit", url)))
+        return dict(self.call(visit, url))
 
     def user(
         self,
@@ -90,7 +110,7 @@ class Lab:
         It is forked from one that has loaded what `multiprocessing.set_forkserver_preload` says,
         and has the environment of this process as it was at the first call.
         """
-        pid = int((self.directory / f"laptop-{laptop}.pid").read_text().split()[0])
+        pid = self.holder(laptop)
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe()
         process = context.Process(target=_call_inside, args=(pid, theirs, function, arguments))
@@ -136,8 +156,25 @@ def open_lab(name: str, *options: str) -> Iterator[Lab]:
 
 
 def run_quietly(*arguments: str) -> None:
-    """Runs ktnet, whose errors are seen and whose other words aren't."""
-    subprocess.run([*KTNET, *arguments], check=True, stdout=subprocess.DEVNULL)
+    """Runs ktnet, whose errors are seen and whose other words aren't; CalledProcessError.
+
+    In a process that is forked as `Lab.call`'s are.
+    """
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=_run_ktnet, args=(dict(os.environ), arguments))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise subprocess.CalledProcessError(process.exitcode, ["ktnet", *arguments])
+
+
+def _run_ktnet(environment: dict[str, str], arguments: tuple[str, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- it stays open until the end
+    sys.argv = ["ktnet", *arguments]
+    # By its name: the lab knows nothing of the product but its command line.
+    import_module("ktnet.cli").main()
 
 
 class Connection:
@@ -146,7 +183,7 @@ class Connection:
     def __init__(self, process: subprocess.Popen[str], ready_s: float) -> None:
         self.process = process
         self.pid = process.pid
-        """Of the client itself: `ktnet lab exec` becomes the command that it runs."""
+        """Of the client itself: what enters the laptop becomes the command that it runs."""
         self.ready_s = ready_s
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:

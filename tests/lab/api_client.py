@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -51,3 +52,34 @@ def request(method: str, kubeconfig: str, path: str, body: Any = None) -> Any:
 def ask(lab: Lab, method: str, path: str, body: Any = None) -> Any:
     """The same from a laptop of the lab, with all rights."""
     return lab.call(request, method, str(lab.directory / "kubeconfig"), path, body)
+
+
+GROUPS = {
+    **dict.fromkeys(("pods", "services", "serviceaccounts", "configmaps"), "/api/v1"),
+    **dict.fromkeys(("deployments", "statefulsets"), "/apis/apps/v1"),
+    **dict.fromkeys(("roles", "rolebindings"), "/apis/rbac.authorization.k8s.io/v1"),
+    "jobs": "/apis/batch/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+}
+"""Where kinds of objects are."""
+
+
+def list_objects(
+    lab: Lab, *kinds: str, namespace: str = "demo", labels: str = ""
+) -> dict[str, list[dict[str, Any]]]:
+    """All objects of these kinds, whole, in a tenth of the time that kubectl takes."""
+    paths = {
+        kind: f"{GROUPS[kind]}/namespaces/{namespace}/{kind}?labelSelector={quote(labels)}"
+        for kind in kinds
+    }
+    return dict(lab.call(_read_all, str(lab.directory / "kubeconfig"), paths))
+
+
+def _read_all(kubeconfig: str, paths: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    return {kind: request("GET", kubeconfig, path)["items"] for kind, path in paths.items()}
+
+
+def read_object(lab: Lab, kind: str, name: str) -> dict[str, Any]:
+    """One of them; of the demo's namespace. Raises Refused where it isn't there."""
+    return dict(ask(lab, "GET", f"{GROUPS[kind]}/namespaces/demo/{kind}/{name}"))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from api_client import ask
+from forked_command import Forked, ask_command
 
-from ktnet.lab.harness import KTNET, Lab
+from ktnet.lab.harness import BECOME, KTNET, Connection, Lab
 
 HOST_STATE = ("link", "address", "route", "rule", "/etc/resolv.conf", "/etc/hosts")
 OBJECTS = ("jobs", "leases", "pods", "services", "secrets", "configmaps", "serviceaccounts")
@@ -31,7 +32,7 @@ END_TIMEOUT_S = 30.0
 class Client:
     """A started client; `lines` is what it has said on stdout so far."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked) -> None:
         self.process = process
         self.pid = process.pid
         self.lines: list[str] = []
@@ -46,8 +47,8 @@ class Client:
         raise AssertionError(f"{self.lines} and then exit code {self.process.wait()}")
 
     def wait_until_executed(self) -> None:
-        """Until `ktnet lab exec` has become the client itself."""
-        wait_until(lambda: "lab" not in self.read_command_line())
+        """Until what enters the laptop has become the client itself."""
+        wait_until(lambda: not {"nsenter", BECOME} & set(self.read_command_line()))
 
     def wait_until_begun(self) -> None:
         """Until it is past Python's own start, in which an interrupt is Python's to tell of."""
@@ -79,15 +80,21 @@ class Client:
 
 
 @contextmanager
-def open_client(
-    lab: Lab, *options: str, laptop: int = 1, around: tuple[str, ...] = ()
-) -> Iterator[Client]:
-    """A client that has just been started; gone afterwards, though perhaps not what it made.
+def open_client(lab: Lab, *options: str, laptop: int = 1) -> Iterator[Client]:
+    """A client that has just begun; gone afterwards, though perhaps not what it made."""
+    words = ("connect", "-n", "demo", "--idle", str(IDLE_S), *options)
+    with Forked(lab, *words, laptop=laptop) as process:
+        yield Client(process)
+
+
+@contextmanager
+def start_client(lab: Lab, *options: str, around: tuple[str, ...] = ()) -> Iterator[Client]:
+    """The same, from Python's very start, with a command line and an environment of its own.
 
     `around` is a command that becomes the one that follows it.
     """
     process = subprocess.Popen(
-        lab.exec(*around, *CONNECT, "--idle", str(IDLE_S), *options, laptop=laptop),
+        lab.exec(*around, *CONNECT, "--idle", str(IDLE_S), *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -108,6 +115,19 @@ def open_ready_client(lab: Lab, *options: str) -> Iterator[Client]:
         yield client
 
 
+@contextmanager
+def open_connection(lab: Lab, *options: str) -> Iterator[Connection]:
+    """As `ktnet.lab.harness.open_connection`, but forked."""
+    start_s = time.monotonic()
+    with Forked(lab, "connect", "-n", "demo", *options) as process:
+        Client(process).wait_for("ready")
+        try:
+            yield Connection(process, time.monotonic() - start_s)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(END_TIMEOUT_S)
+
+
 def read_command_line(pid: int) -> list[str]:
     """proc_pid_cmdline(5); empty for a process that is gone."""
     try:
@@ -118,7 +138,7 @@ def read_command_line(pid: int) -> list[str]:
 
 def read_session(lab: Lab) -> dict[str, Any]:
     """What `ktnet status` says of the one session."""
-    (session,) = json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"]
+    (session,) = json.loads(ask_command(lab, "status", "-o", "json"))["sessions"]
     return dict(session)
 
 
@@ -168,8 +188,13 @@ def read_processor_s(pid: int) -> float:
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
-    """Polls until it holds; fails after `limit_s`."""
-    start_s = time.monotonic()
+    """Polls until it holds; fails after `limit_s`.
+
+    Where asking takes long, it leaves time to what is waited for.
+    """
+    start_s = asked_s = time.monotonic()
     while not condition():
-        assert time.monotonic() - start_s < limit_s, "it did not become true in time"
-        time.sleep(0.01)
+        now_s = time.monotonic()
+        assert now_s - start_s < limit_s, "it did not become true in time"
+        time.sleep(min(max(0.01, now_s - asked_s), 0.1))
+        asked_s = time.monotonic()

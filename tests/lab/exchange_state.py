@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from api_client import list_objects, read_object
 from connect_client import differences
-from inbound_scene import kubectl, read_object
 
 from ktnet.lab.harness import Lab
 from ktnet.wire.record import ANNOTATION
@@ -19,9 +18,11 @@ KINDS = (
 
 def read_state(lab: Lab, *more: str) -> dict[str, Any]:
     """All of them, and of `more` kinds, whole but for what counts changes."""
-    listing = json.loads(kubectl(lab, "get", ",".join((*KINDS, *more)), "-o", "json"))
-    objects = {f"{obj['kind']} {obj['metadata']['name']}": keep(obj) for obj in listing["items"]}
-    return dict(sorted(objects.items()))
+    return {
+        f"{kind} {obj['metadata']['name']}": keep(obj)
+        for kind, found in list_objects(lab, *KINDS, *more).items()
+        for obj in found
+    }
 
 
 def keep(obj: dict[str, Any]) -> dict[str, Any]:
@@ -40,3 +41,9 @@ def left_behind(lab: Lab, before: dict[str, Any]) -> list[str]:
 def annotation_of(lab: Lab, kind: str, name: str) -> str | None:
     """What an exchange has written on an object."""
     return read_object(lab, kind, name)["metadata"].get("annotations", {}).get(ANNOTATION)
+
+
+def count_ready(lab: Lab, deployment: str) -> int:
+    """Of its pods."""
+    status = read_object(lab, "deployments", deployment)["status"]
+    return int(status.get("readyReplicas", 0))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
-from connect_client import END_TIMEOUT_S, Client
+from connect_client import Client
+from forked_command import Forked, run_command
 
-from ktnet.lab.harness import KTNET, Lab
+from ktnet.lab.harness import Lab
 
 CALL_TIMEOUT_S = 600.0 if "KTNET_SOAK" in os.environ else 100.0
 """For a caller to end: full counts on a busy machine take minutes."""
@@ -177,10 +175,6 @@ def kubectl(lab: Lab, *arguments: str) -> str:
     return lab.run("kubectl", "-n", "demo", *arguments)
 
 
-def read_object(lab: Lab, kind: str, name: str) -> dict[str, Any]:
-    return dict(json.loads(kubectl(lab, "get", kind, name, "-o", "json")))
-
-
 @contextmanager
 def open_app(lab: Lab, port: int, name: str = "laptop", laptop: int = 1) -> Iterator[int]:
     """The user's process on the laptop; yields its pid."""
@@ -242,47 +236,18 @@ def open_caller(command: list[str]) -> Iterator[dict[str, Any]]:
             found.update(json.loads(out.splitlines()[-1]))
 
 
-class Command(Client):
-    """A started client whose stderr may be as long as it likes."""
-
-    def __init__(self, process: subprocess.Popen[str], words: IO[str]) -> None:
-        super().__init__(process)
-        self._words = words
-
-    def wait(self, timeout_s: float = END_TIMEOUT_S) -> tuple[int, str]:
-        """Exit code and stderr."""
-        code, _ = super().wait(timeout_s)
-        self._words.seek(0)
-        return code, self._words.read()
-
-
 @contextmanager
-def open_command(lab: Lab, *command: str, laptop: int = 1) -> Iterator[Command]:
-    """`ktnet COMMAND -n demo`, started; killed afterwards where it hasn't ended."""
+def open_command(lab: Lab, *command: str, laptop: int = 1) -> Iterator[Client]:
+    """`ktnet COMMAND -n demo`, begun; killed afterwards where it hasn't ended."""
     name, *rest = command
-    with (
-        tempfile.TemporaryFile("w+") as words,
-        subprocess.Popen(
-            lab.exec(*KTNET, name, "-n", "demo", *rest, laptop=laptop),
-            stdout=subprocess.PIPE,
-            stderr=words,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        ) as process,
-    ):
-        try:
-            yield Command(process, words)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL)
+    with Forked(lab, name, "-n", "demo", *rest, laptop=laptop) as process:
+        yield Client(process)
 
 
 def fails(lab: Lab, *command: str) -> tuple[int, str]:
     """Exit code and stderr of a ktnet command that has to fail without a traceback."""
     name, *rest = command
-    done = subprocess.run(
-        lab.exec(*KTNET, name, "-n", "demo", *rest), capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("ktnet: "), done.stderr
-    return done.returncode, done.stderr
+    ended = run_command(lab, name, "-n", "demo", *rest)
+    assert "Traceback" not in ended.err
+    assert ended.err.startswith("ktnet: "), ended.err
+    return ended.code, ended.err

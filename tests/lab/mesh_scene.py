@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from inbound_scene import Command, open_caller, open_command
+from connect_client import Client
+from inbound_scene import open_caller, open_command
 
 from ktnet.lab.harness import Lab
 
@@ -157,7 +158,7 @@ def open_member(
     laptop: int = 1,
     service: str = "tomcat",
     expose: str = "8080",
-) -> Iterator[Command]:
+) -> Iterator[Client]:
     """A user whose mark is her name, and who is a member once the context is entered."""
     mark = ("--mode", "auto", "--expose", expose, "--version-mark", name)
     with open_command(lab, "mesh", service, *mark, *options, laptop=laptop) as member:

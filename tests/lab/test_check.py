@@ -19,6 +19,7 @@ import pytest
 import yaml
 from api_client import ask
 from connect_client import HOST_STATE, OBJECTS, differences
+from forked_command import Ended, ask_command, run_command
 from name_scene import in_namespace, pid_of_laptop
 from ordinary_user import public_directory
 
@@ -47,10 +48,18 @@ def unchanged(lab: Lab) -> Iterator[None]:
 def check(lab: Lab, *options: str, before: tuple[str, ...] = ()) -> tuple[int, list[dict]]:
     """Exit code and checks; `before` is a program that the command is run by."""
     words = options if "-n" in options else ("-n", "demo", *options)
-    command = lab.exec(*before, *KTNET, "check", *words, "-o", "json")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(done.stdout)["checks"]
+    done = run(lab, "check", *words, "-o", "json", before=before)
+    assert "Traceback" not in done.err
+    return done.code, json.loads(done.out)["checks"]
+
+
+def run(lab: Lab, *words: str, before: tuple[str, ...]) -> Ended:
+    """`ktnet WORDS`, run by the program `before` where there is one."""
+    if not before:
+        return run_command(lab, *words)
+    command = lab.exec(*before, *KTNET, *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 SESSIONS = {
@@ -84,14 +93,13 @@ def check_broken(
     (failed,) = [each for each in found[1] if each["result"] == "fail"]
     words = options if "-n" in options else ("-n", "demo", *options)
     end = ("--", "true") if session == "exec" else ()
-    command = lab.exec(*before, *KTNET, *SESSIONS[session], *words, *end)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    print(done.stderr, failed)
+    done = run(lab, *SESSIONS[session], *words, *end, before=before)
+    print(done.err, failed)
     hint = f"  hint: {failed['hint']}" if failed["hint"] else ""
-    said = done.stderr.splitlines()
+    said = done.err.splitlines()
     assert f"ktnet: {failed['detail']}" in said
     assert not hint or hint in said
-    assert done.returncode == code
+    assert done.code == code
     return dict(failed)
 
 
@@ -118,7 +126,7 @@ def test_a_sound_environment_passes(lab: Lab) -> None:
 
 
 def test_it_is_read_by_people_too(lab: Lab) -> None:
-    text = lab.run(*KTNET, "check", "-n", "demo", "--deep")
+    text = ask_command(lab, "check", "-n", "demo", "--deep")
     assert "✓ api-server" in text
     assert "✗" not in text
     assert "round trip" in text

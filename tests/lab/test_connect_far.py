@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from connect_client import open_connection
 
 from ktnet.lab import traffic
-from ktnet.lab.harness import Lab, open_connection, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 

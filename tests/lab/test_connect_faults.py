@@ -23,11 +23,12 @@ from connect_client import (
     Client,
     differences,
     find_shadow,
-    open_client,
     open_ready_client,
     read_session,
+    start_client,
     wait_until,
 )
+from forked_command import ask_command
 from ordinary_user import public_directory
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -163,11 +164,11 @@ def test_signal_upon_signal(lab: Lab) -> None:
 
 def test_nobody_reads_what_it_says(lab: Lab) -> None:
     before = lab.census()
-    with open_client(lab) as client:
+    with start_client(lab) as client:
         assert client.process.stdout is not None
         client.process.stdout.readline()
         client.process.stdout.close()
-        wait_until(lambda: "connected" in lab.run(*KTNET, "status"))
+        wait_until(lambda: "connected" in ask_command(lab, "status"))
         client.process.send_signal(signal.SIGINT)
         assert client.process.wait(10) == 0
         assert client.process.stderr is not None
@@ -200,7 +201,7 @@ def test_a_stopped_client_goes_on_where_it_was(lab: Lab) -> None:
     """As a laptop does that slept for a moment."""
     with open_ready_client(lab) as client:
         client.process.send_signal(signal.SIGSTOP)
-        assert "not answering" in lab.run(*KTNET, "status")
+        assert "not answering" in ask_command(lab, "status")
         client.process.send_signal(signal.SIGCONT)
         assert lab.visit("http://tomcat.demo/")["status"] == 200
         assert client.end()[0] == 0
@@ -242,7 +243,8 @@ def test_secrets_stay_in_memory(lab: Lab) -> None:
     token = next(
         line.split()[1] for line in kubeconfig.splitlines() if line.strip().startswith("token:")
     )
-    with open_ready_client(lab, "-v") as client:
+    with start_client(lab, "-v") as client:
+        client.wait_for("ready")
         assert lab.visit("http://tomcat.demo/")["status"] == 200
         pod = read_session(lab)["pod"]
         helper = client.find_helper()
@@ -272,7 +274,7 @@ def test_killed_at_any_moment(lab: Lab) -> None:
     before = lab.census()
     moments = random.Random(KILLS)
     for which in itertools.islice(itertools.cycle(["client", "helper", "both"]), KILLS):
-        with open_client(lab) as client:
+        with start_client(lab) as client:
             client.wait_until_begun()
             time.sleep(moments.uniform(0.0, 1.1))
             if moments.random() < 0.3:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from connect_client import HOST_STATE, differences, open_client, open_ready_client, read_session
+from forked_command import ask_command
 from name_scene import in_namespace, pid_of_laptop
 
 from ktnet.lab import traffic
@@ -73,7 +74,7 @@ def test_a_firewall_that_eats_icmp_errors(lab: Lab) -> None:
             assert lab.call(traffic.try_connect, where["podIP"], 81, 5.0)[0] == "ECONNREFUSED"
             assert lab.call(send_datagram, where["podIP"]) == "silence"
             assert read_session(lab)["icmp_errors"] is False
-            assert "drops ICMP errors" in lab.run(*KTNET, "status", "--local")
+            assert "drops ICMP errors" in ask_command(lab, "status", "--local")
             code, err = client.end()
     assert code == 0, err
     assert "drops ICMP errors" in "".join(client.lines) + err

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from connect_client import (
     open_ready_client,
     wait_until,
 )
+from forked_command import run_command
 
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -81,11 +81,11 @@ def die_and_mend(lab: Lab, before: dict[str, Any], step: str, who: str) -> None:
     assert "Traceback" not in said
     # Whoever has lost its helper ends by itself, and says so.
     assert code == (-signal.SIGKILL if "client" in VICTIMS[who] else 8), said
-    done = run_ktnet(lab, *NEXT[STEPS.index(step) % len(NEXT)])
-    assert done.returncode == 0, done.stderr
+    done = run_command(lab, *NEXT[STEPS.index(step) % len(NEXT)])
+    assert done.code == 0, done.err
     if (step, who) == ("capture", "all"):
         # Then there is nobody else who could have.
-        assert "was undone that had been killed" in done.stdout + done.stderr
+        assert "was undone that had been killed" in done.out + done.err
     wait_until(lambda: differences(before, lab.census(), *HOST_STATE) == [], 5.0)
 
 
@@ -102,10 +102,6 @@ def kill(client: Client, who: str) -> None:
                 os.kill(pids[victim], number)
 
 
-def run_ktnet(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(lab.exec(*KTNET, *words), capture_output=True, text=True, check=False)
-
-
 def test_what_another_tool_changed_meanwhile_stays(lab: Lab, before: dict[str, Any]) -> None:
     """A VPN comes up while a killed session's changes are still there."""
     former = before["/etc/resolv.conf"]["text"]
@@ -118,9 +114,9 @@ def test_what_another_tool_changed_meanwhile_stays(lab: Lab, before: dict[str, A
     try:
         lab.run("sh", "-c", f"printf '{theirs}' > /etc/resolv.conf")
         lab.run("ip", "route", "add", *route)
-        done = run_ktnet(lab, "clean", "-n", "demo")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "/etc/resolv.conf" in done.stdout
+        done = run_command(lab, "clean", "-n", "demo")
+        assert (done.code, done.err) == (0, "")
+        assert "/etc/resolv.conf" in done.out
         check_theirs(lab, theirs)
         # The next session takes theirs for what it was, too.
         with open_ready_client(lab) as client:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from connect_client import wait_until
+from connect_client import open_connection, wait_until
 from dnslib import EDNS0, DNSRecord
+from forked_command import ask_command
 from name_scene import (
     API_SERVER,
     OFFICE_DNS,
@@ -35,7 +36,7 @@ from name_scene import (
     start_asker,
 )
 
-from ktnet.lab.harness import KTNET, Connection, Lab, open_connection, open_lab
+from ktnet.lab.harness import KTNET, Connection, Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -70,7 +71,7 @@ def asker(lab: Lab, connection: Connection) -> str:
 
 
 def counters(lab: Lab) -> dict[str, int]:
-    (session,) = json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"]
+    (session,) = json.loads(ask_command(lab, "status", "-o", "json"))["sessions"]
     return dict(session["dns"])
 
 
@@ -522,17 +523,17 @@ def test_garbage_crashes_nothing_and_is_not_amplified(lab: Lab, connection: Conn
 
 
 def test_ktnet_dns_tells_how_a_name_is_decided(lab: Lab, connection: Connection) -> None:
-    told = json.loads(lab.run(*KTNET, "dns", "-o", "json", "tomcat.demo"))
+    told = json.loads(ask_command(lab, "dns", "-o", "json", "tomcat.demo"))
     assert (told["zone"], told["policy"]) == ("cluster", "there is such a Service")
     assert told["asked"] == "tomcat.demo.svc.cluster.local."
     assert told["answer"][0]["data"] == lab.census()["tomcat"]["clusterIP"]
     assert 0 < told["answer"][0]["ttl"] <= 30
-    told = json.loads(lab.run(*KTNET, "dns", "-o", "json", "foo.io"))
+    told = json.loads(ask_command(lab, "dns", "-o", "json", "foo.io"))
     assert (told["zone"], told["server"], told["rcode"]) == ("outside", OFFICE_DNS, "NOERROR")
     assert [each["data"] for each in told["answer"]] == ["203.0.113.20"]
-    told = json.loads(lab.run(*KTNET, "dns", "-o", "json", "_http._tcp.tomcat.demo", "srv"))
+    told = json.loads(ask_command(lab, "dns", "-o", "json", "_http._tcp.tomcat.demo", "srv"))
     assert told["answer"][0]["data"] == "0 100 80 tomcat.demo.svc.cluster.local."
-    shown = lab.run(*KTNET, "dns", EXCLUDED)
+    shown = ask_command(lab, "dns", EXCLUDED)
     assert "outside: --dns-exclude" in shown
     assert "192.168.64.81" in shown
     refused = subprocess.run(
@@ -550,7 +551,7 @@ def test_status_counts_by_zone(lab: Lab, connection: Connection) -> None:
     assert (grown["queries"], grown["cluster"], grown["outside"]) == (7, 5, 2)
     assert (grown["cluster_cached"], grown["outside_cached"]) == (4, 1)
     assert (grown["cluster_failures"], grown["outside_failures"], grown["malformed"]) == (0, 0, 0)
-    assert f"{after['queries']} queries; cluster {after['cluster']}" in lab.run(*KTNET, "status")
+    assert f"{after['queries']} queries; cluster {after['cluster']}" in ask_command(lab, "status")
 
 
 def ask_many(count: int, start: int) -> int:

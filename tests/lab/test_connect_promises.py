@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked_command import ask_command
 
 from ktnet.lab import traffic
-from ktnet.lab.harness import KTNET, Connection, Lab, open_connection, open_lab
+from ktnet.lab.harness import Connection, Lab, open_connection, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -162,7 +163,7 @@ def test_unknown_cluster_name_is_unknown(lab: Lab, connection: Connection) -> No
 
 
 def test_status_shows_the_session(lab: Lab, connection: Connection) -> None:
-    (session,) = json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"]
+    (session,) = json.loads(ask_command(lab, "status", "-o", "json"))["sessions"]
     assert session["pid"] == connection.pid
     assert session["command"] == "connect"
     assert session["namespace"] == "demo"

@@ -11,9 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from connect_client import CONNECT, HOST_STATE, OBJECTS, Client, differences, open_client
+from connect_client import (
+    CONNECT,
+    HOST_STATE,
+    OBJECTS,
+    Client,
+    differences,
+    open_client,
+    start_client,
+)
+from forked_command import ask_command
 
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -65,7 +74,7 @@ def run_with_exports(lab: Lab, exports: list[str]) -> str:
 def test_password_is_asked_for_and_never_shown(lab: Lab) -> None:
     os.environ["KTNET_PROXY_PASSWORD"] = "s3cret-canary"
     try:
-        with open_client(lab, "--mode", "proxy", "--proxy-user", "alice", "-v") as client:
+        with start_client(lab, "--mode", "proxy", "--proxy-user", "alice", "-v") as client:
             client.wait_for("ready")
             socks = ("--socks5-hostname", "127.0.0.1:1080", "-o", "/dev/null")
             assert curl(lab, *socks, URL).returncode != 0
@@ -107,7 +116,7 @@ def test_detached_it_stays_until_it_is_ended(lab: Lab) -> None:
     assert "export ALL_PROXY=" in done.stdout
     found = curl(lab, "--socks5-hostname", "127.0.0.1:1080", "-o", "/dev/null", URL)
     assert found.returncode == 0, found.stderr
-    lab.run(*KTNET, "disconnect")
+    ask_command(lab, "disconnect")
     assert differences(before, lab.census(), *HOST_STATE, *OBJECTS) == []
 
 
@@ -122,7 +131,7 @@ def test_without_what_only_linux_and_posix_have(lab: Lab) -> None:
         client.wait_for("ready")
         found = curl(lab, "--socks5-hostname", "127.0.0.1:1080", "-o", "/dev/null", URL)
         assert found.returncode == 0, found.stderr
-        assert "no session" in lab.run(*KTNET, "status", "--local")
+        assert "no session" in ask_command(lab, "status", "--local")
         assert client.end() == (0, "")
     done = subprocess.run(
         lab.exec(*program, "connect", *options, "--detach"),

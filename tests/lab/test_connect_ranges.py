@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 from api_client import ask
-from connect_client import open_ready_client, read_session
+from connect_client import open_connection, open_ready_client, read_session
 from name_scene import SLICES, make_service, pid_of_node
 
-from ktnet.lab.harness import Lab, open_connection, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 

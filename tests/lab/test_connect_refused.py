@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 from api_client import ask
-from connect_client import CONNECT, open_client
+from connect_client import CONNECT, open_client, start_client
+from forked_command import ask_command, run_command
 from unchanged import before, nothing_is_left  # noqa: F401  (of every test here)
 
 from ktnet.lab.api.tls import build_certificates
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -46,10 +47,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def fails(lab: Lab, *command: str, lines: int = 2) -> tuple[int, str]:
     """Exit code and stderr of a command on the laptop that has to fail without a traceback."""
     done = subprocess.run(lab.exec(*command), capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) <= lines, done.stderr
-    assert done.stderr.startswith("ktnet: ")
+    expect_few_words(done.stderr, lines)
     return done.returncode, done.stderr
+
+
+def expect_few_words(said: str, lines: int = 2) -> None:
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= lines, said
+    assert said.startswith("ktnet: ")
+
+
+def connect_fails(lab: Lab, *options: str) -> tuple[int, str]:
+    """The same of `ktnet connect -n demo` with these options."""
+    ended = run_command(lab, "connect", "-n", "demo", *options)
+    expect_few_words(ended.err)
+    return ended.code, ended.err
 
 
 def read_config(lab: Lab) -> dict:
@@ -59,7 +71,7 @@ def read_config(lab: Lab) -> dict:
 def with_config(lab: Lab, tmp_path: Path, config: dict | str, *options: str) -> tuple[int, str]:
     path = tmp_path / "kubeconfig"
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    return fails(lab, *CONNECT, "--kubeconfig", str(path), *options)
+    return connect_fails(lab, "--kubeconfig", str(path), *options)
 
 
 def with_plugin(lab: Lab, tmp_path: Path, code: str, *options: str) -> tuple[int, str]:
@@ -133,7 +145,7 @@ def test_a_right_less(lab: Lab) -> None:
     """One of many; all of them one after the other are in the unit tests, in one process."""
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     path = lab.user("ada", rule)
-    code, said = fails(lab, *CONNECT, "--kubeconfig", str(path))
+    code, said = connect_fails(lab, "--kubeconfig", str(path))
     assert code == 5
     assert "not allowed to create jobs, " in said
     assert "in namespace demo" in said
@@ -162,7 +174,7 @@ def test_the_documented_role_is_enough(lab: Lab) -> None:
     ids=["image", "unschedulable"],
 )
 def test_a_shadow_that_cannot_be(lab: Lab, options: tuple[str, ...], says: str) -> None:
-    code, said = fails(lab, *CONNECT, *options)
+    code, said = connect_fails(lab, *options)
     assert code == 6
     assert says in said
 
@@ -172,7 +184,7 @@ def test_a_namespace_that_admits_no_such_pod(lab: Lab) -> None:
     key = "container.apparmor.security.beta.kubernetes.io/shadow"
     label_namespace(lab, "restricted")
     try:
-        code, said = fails(lab, *CONNECT, "--annotation", f"{key}=unconfined")
+        code, said = connect_fails(lab, "--annotation", f"{key}=unconfined")
     finally:
         label_namespace(lab, None)
     assert code == 6
@@ -193,7 +205,7 @@ def test_a_namespace_whose_quota_is_used_up(lab: Lab, hard: dict[str, str], says
     path = "/api/v1/namespaces/demo/resourcequotas"
     ask(lab, "POST", path, {"metadata": {"name": "full"}, "spec": {"hard": hard}})
     try:
-        code, said = fails(lab, *CONNECT, "--timeout", "600")
+        code, said = connect_fails(lab, "--timeout", "600")
     finally:
         ask(lab, "DELETE", f"{path}/full")
     assert code == 6
@@ -224,7 +236,7 @@ def label_namespace(lab: Lab, level: str | None) -> None:
     ],
 )
 def test_a_false_shadow(lab: Lab, kind: str, code: int, says: str, hint: str) -> None:
-    exit_code, said = fails(lab, *CONNECT, "--image", f"{kind}:1")
+    exit_code, said = connect_fails(lab, "--image", f"{kind}:1")
     assert exit_code == code, said
     assert says in said
     assert hint in said
@@ -280,7 +292,7 @@ def test_detached_it_returns_when_it_is_ready(lab: Lab) -> None:
     assert "detached (pid " in done.stdout
     try:
         assert lab.visit("http://tomcat.demo/")["status"] == 200
-        assert lab.run(*KTNET, "version").splitlines()[1].startswith("shadow 0.1.0, image ktnet-")
+        assert ask_command(lab, "version").splitlines()[1].startswith("shadow 0.1.0, image ktnet-")
         pods = ask(lab, "GET", "/api/v1/namespaces/demo/pods?labelSelector=team%3Da")
         (pod,) = pods["items"]
         assert pod["metadata"]["annotations"]["note"] == "b c"
@@ -289,8 +301,8 @@ def test_detached_it_returns_when_it_is_ready(lab: Lab) -> None:
         resources = pod["spec"]["containers"][0]["resources"]
         assert resources == {"requests": wanted, "limits": wanted}
     finally:
-        lab.run(*KTNET, "disconnect")
-    assert lab.run(*KTNET, "status").startswith("no sessions\n")
+        ask_command(lab, "disconnect")
+    assert ask_command(lab, "status").startswith("no sessions\n")
 
 
 def test_detached_it_fails_in_the_foreground(lab: Lab) -> None:
@@ -299,7 +311,7 @@ def test_detached_it_fails_in_the_foreground(lab: Lab) -> None:
 
 
 def test_detached_it_can_be_interrupted_until_it_is_ready(lab: Lab) -> None:
-    with open_client(lab, "--detach") as client:
+    with start_client(lab, "--detach") as client:
         client.wait_for("cluster")
         code, _ = client.end(signal.SIGINT)
     assert code == 130
@@ -310,7 +322,7 @@ def test_detached_it_can_be_interrupted_until_it_is_ready(lab: Lab) -> None:
 
 def test_few_descriptors(lab: Lab) -> None:
     """The usual soft limit; more is there for the asking."""
-    with open_client(lab, around=("sh", "-c", 'ulimit -Sn 1024; exec "$@"', "-")) as client:
+    with start_client(lab, around=("sh", "-c", 'ulimit -Sn 1024; exec "$@"', "-")) as client:
         client.wait_for("ready")
         assert lab.call(open_many, 1200) == 1200
         assert client.end()[0] == 0

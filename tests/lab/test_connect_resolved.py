@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from connect_client import open_ready_client
+from connect_client import open_connection, open_ready_client
+from forked_command import ask_command
 from name_scene import api, list_names, make_service
 from resolved_scene import Resolved, open_resolved
 
-from ktnet.lab.harness import KTNET, Lab, open_connection, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = pytest.mark.lab
 
@@ -70,7 +71,7 @@ def links(lab: Lab) -> list[str]:
 
 
 def status(lab: Lab) -> dict[str, object]:
-    (session,) = json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"]
+    (session,) = json.loads(ask_command(lab, "status", "-o", "json"))["sessions"]
     return dict(session)
 
 

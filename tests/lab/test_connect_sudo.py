@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from connect_client import (
     CONNECT,
-    open_client,
+    start_client,
 )
 from sudo_user import UID
 from unchanged import before, nothing_is_left  # noqa: F401  (of every test here)
@@ -65,7 +65,7 @@ def test_an_ordinary_user_connects(lab: Lab, home: Path) -> None:
     """By her own kubeconfig, as herself; only the helper is root, and has sudo's leave for that."""
     give_kubeconfig(lab, home / ".kube" / "config")
     around = (*BECOME, str(home), HELPER_ONLY, "env", "-u", "KUBECONFIG")
-    with open_client(lab, around=around) as client:
+    with start_client(lab, around=around) as client:
         client.wait_for("ready")
         assert read_uids(client.pid) == {UID}
         assert lab.visit("http://tomcat.demo/")["status"] == 200
@@ -77,7 +77,7 @@ def test_by_sudo_it_is_still_the_user_who_connects(lab: Lab, home: Path) -> None
     """Root goes back to who called sudo: her home's kubeconfig, and not root's."""
     give_kubeconfig(lab, home / ".kube" / "config")
     around = (*BECOME, str(home), ANYTHING, "sudo", "-n")
-    with open_client(lab, around=around) as client:
+    with start_client(lab, around=around) as client:
         client.wait_for("ready")
         assert lab.visit("http://tomcat.demo/")["status"] == 200
         her = (*BECOME, str(home), ANYTHING, *KTNET)

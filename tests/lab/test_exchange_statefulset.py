@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_client import read_object
 from connect_client import wait_until
-from inbound_scene import ECHO, call, kubectl, open_app, open_command, read_object
+from inbound_scene import ECHO, call, kubectl, open_app, open_command
 
 from ktnet.lab.harness import Lab, open_lab
 from ktnet.wire.record import ANNOTATION
@@ -92,24 +93,24 @@ def test_kubectl_works_with_statefulsets(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_an_exchanged_statefulset_is_still_reached_by_its_first_name(lab: Lab) -> None:
-    before = read_object(lab, "sts", "db")
+    before = read_object(lab, "statefulsets", "db")
     original = read_names(lab, "app=db")
     with open_app(lab, 8080):
         with open_command(lab, "exchange", "statefulset/db", "--expose", "8080") as client:
             client.wait_for("ready")
-            taken = read_object(lab, "sts", "db")
+            taken = read_object(lab, "statefulsets", "db")
             assert taken["spec"]["replicas"] == 0
             assert ANNOTATION in taken["metadata"]["annotations"]
             # Once they are gone the name is nobody's but the shadow's.
             wait_until(lambda: len(read_names(lab, "app=db")) == 1, 30)
             (shadow,) = read_names(lab, "app=db")
-            spec = read_object(lab, "pod", shadow)["spec"]
+            spec = read_object(lab, "pods", shadow)["spec"]
             assert (spec["hostname"], spec["subdomain"]) == ("db-0", "db")
             wait_until(lambda: is_answered_here(lab), 30)
             code, err = client.end()
             assert code == 0, err
             assert "db-1, db-2" in err + "".join(client.lines)
-        after = read_object(lab, "sts", "db")
+        after = read_object(lab, "statefulsets", "db")
         assert after["spec"] == before["spec"]
         assert after["metadata"].get("annotations") == before["metadata"].get("annotations")
         wait_until(lambda: read_names(lab, "app=db").keys() == original.keys(), 30)

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_client import ask
+from api_client import ask, list_objects, read_object
 from connect_client import read_session, wait_until
-from exchange_state import left_behind, read_state
+from exchange_state import count_ready, left_behind, read_state
+from forked_command import ask_command
 from inbound_scene import (
     ECHO,
     call,
@@ -24,7 +25,6 @@ from inbound_scene import (
     open_app,
     open_command,
     open_loop,
-    read_object,
 )
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -79,7 +79,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         items = build_workload("Deployment", "shop", 2)
         path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
         kubectl(lab, "create", "--validate=false", "-f", str(path))
-        wait_until(lambda: read_object(lab, "deploy", "shop")["status"].get("readyReplicas") == 2)
+        wait_until(lambda: count_ready(lab, "shop") == 2)
         yield lab
 
 
@@ -90,12 +90,12 @@ def test_no_request_fails_over_a_whole_exchange(lab: Lab, mode: str) -> None:
     with open_loop(lab, SHOP, 80) as found, open_app(lab, 8080):
         with open_command(lab, "exchange", "shop", "--expose", "8080", "--mode", mode) as client:
             client.wait_for("ready")
-            kind = "deploy" if mode == "scale" else "service"
+            kind = "deployments" if mode == "scale" else "services"
             shop = read_object(lab, kind, "shop")
             assert ANNOTATION in shop["metadata"]["annotations"]
             if mode == "scale":
                 assert shop["spec"]["replicas"] == 0
-                wait_until(lambda: not json.loads(pods_of_shop(lab))["items"][1:])
+                wait_until(lambda: not pods_of_shop(lab)[1:])
             requests = call(lab, SHOP, 80, "ids", str(REQUESTS), "20")
             assert requests == {"asked": REQUESTS, "wrong": [], "failed": 0}
             assert call(lab, SHOP, 80, "bulk", str(MIB)) == {"up": True, "down": True}
@@ -120,7 +120,7 @@ def test_an_app_that_closes_at_sigterm_fails_some_callers_but_by_selector_none(l
     container["command"][2] = f"import os, signal; {closes}\n{container['command'][2]}"
     ask(lab, "POST", "/apis/apps/v1/namespaces/demo/deployments", objects[0])
     ask(lab, "POST", "/api/v1/namespaces/demo/services", objects[1])
-    wait_until(lambda: read_object(lab, "deploy", "hasty")["status"].get("readyReplicas") == 2, 60)
+    wait_until(lambda: count_ready(lab, "hasty") == 2, 60)
     failed, hasty = {}, "hasty.demo.svc.cluster.local"
     for mode in ("scale", "selector"):
         options = ("--expose", "8080", "--mode", mode)
@@ -142,8 +142,8 @@ def test_an_app_that_closes_at_sigterm_fails_some_callers_but_by_selector_none(l
     kubectl(lab, "delete", "deploy/hasty", "service/hasty")
 
 
-def pods_of_shop(lab: Lab) -> str:
-    return kubectl(lab, "get", "pods", "-l", "app=shop", "-o", "json")
+def pods_of_shop(lab: Lab) -> list[dict[str, Any]]:
+    return list_objects(lab, "pods", labels="app=shop")["pods"]
 
 
 def test_a_laptop_that_is_gone_leaves_the_origin_in_selector_mode(lab: Lab) -> None:
@@ -186,7 +186,7 @@ def test_a_cut_tunnel_comes_back_and_its_callers_do_not_hang(lab: Lab, mode: str
     cuts = []
     with open_app(lab, 8080), open_command(lab, "exchange", "shop", *options) as client:
         client.wait_for("ready")
-        wait_until(lambda: mode == "selector" or not json.loads(pods_of_shop(lab))["items"][1:], 20)
+        wait_until(lambda: mode == "selector" or not pods_of_shop(lab)[1:], 20)
         with open_loop(lab, SHOP, 80) as found:
             for _ in range(CUTS):
                 start_s = time.time()
@@ -221,7 +221,7 @@ def test_a_service_whose_selector_is_reset_leads_here_again(lab: Lab) -> None:
     mark = "helm.toolkit.fluxcd.io/name"
     kubectl(lab, "label", "service", "shop", f"{mark}=shop")
     before = read_state(lab)
-    selector = read_object(lab, "service", "shop")["spec"]["selector"]
+    selector = read_object(lab, "services", "shop")["spec"]["selector"]
     with open_app(lab, 8080):
         options = ("--expose", "8080", "--mode", "selector")
         with open_command(lab, "exchange", "service/shop", *options) as client:
@@ -241,7 +241,7 @@ def test_somebody_else_who_puts_it_back_ends_it(lab: Lab) -> None:
     exchanging = open_command(lab, "exchange", "shop", "--expose", "8080")
     with open_app(lab, 8080), exchanging as client:
         client.wait_for("ready")
-        lab.run(*KTNET, "recover", "shop", "-n", "demo", "--force")
+        ask_command(lab, "recover", "shop", "-n", "demo", "--force")
         code, err = client.wait()
         assert (code, "put deployment/shop back" in err) == (10, True), err
     assert left_behind(lab, before) == []

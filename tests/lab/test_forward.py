@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from forked_command import ask_command
 
 from ktnet.lab import traffic
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -84,7 +85,7 @@ def test_what_the_far_side_refuses_is_reset(lab: Lab, through_shadow: list[str],
 
 
 def test_status_shows_the_ports(lab: Lab, through_shadow: list[str]) -> None:
-    (session,) = json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"]
+    (session,) = json.loads(ask_command(lab, "status", "-o", "json"))["sessions"]
     assert session["command"] == "forward"
     assert session["ssh"] == "own"
     assert "127.0.0.1:8080 -> service/tomcat:80" in session["forwards"]

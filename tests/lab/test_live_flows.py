@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from connect_client import wait_until
 from dashboard_scene import open_dashboard
+from forked_command import ask_command
 from held_connections import hold, open_connections
 from inbound_scene import ECHO as APP
 from inbound_scene import open_app, open_command
@@ -66,7 +67,7 @@ def held_caller(lab: Lab, host: str, port: int) -> Any:
 
 def read_status(lab: Lab) -> dict[str, Any]:
     """The one session, as `ktnet status` has it."""
-    told = json.loads(lab.run(*KTNET, "status", "--local", "-o", "json"))
+    told = json.loads(ask_command(lab, "status", "--local", "-o", "json"))
     (session,) = told["sessions"]
     return dict(session)
 
@@ -90,7 +91,7 @@ def test_forward(lab: Lab) -> None:
             assert {each["destination"][0] for each in session["connections"]} == {"streams"}
             busy, other = session["connections"]
             assert busy["bytes_up"] > other["bytes_up"] == other["bytes_down"] == 5
-            said = lab.run(*KTNET, "status", "--local", "-o", "wide")
+            said = ask_command(lab, "status", "--local", "-o", "wide")
             assert f"streams:{ECHO}" in said
             assert "2 connections open, 2 in all, 0 failed" in said
             assert "round trip" in said
@@ -162,7 +163,7 @@ def test_run_knows_caller_and_process(lab: Lab) -> None:
             assert connection["source"][0].startswith("10.244.")
             assert connection["process"].endswith(f"({process.pid})")
             assert connection["bytes_up"] == connection["bytes_down"] == 5
-            said = lab.run(*KTNET, "status", "--local", "-o", "wide")
+            said = ask_command(lab, "status", "--local", "-o", "wide")
             assert "port 8080 here, from 10.244." in said
         check_ended(lab)
         assert run.end()[0] == 0
@@ -204,7 +205,7 @@ def test_root_sees_what_others_run(lab: Lab) -> None:
             # A machine that is very busy may leave it no moment to say more.
             assert other["state"] in {"connected", "not answering"}
             assert other.get("command") in {"forward", None}
-            said = lab.run(*KTNET, "status", "--local")
+            said = ask_command(lab, "status", "--local")
             assert "of other users of this machine:" in said
             assert f"nobody  {process.pid}" in said
         finally:
@@ -216,5 +217,5 @@ def test_root_sees_what_others_run(lab: Lab) -> None:
 
 def read_others(lab: Lab, pid: int) -> list[dict[str, Any]]:
     """Of that process: /tmp may have sessions of other labs too."""
-    told = json.loads(lab.run(*KTNET, "status", "--local", "-o", "json"))
+    told = json.loads(ask_command(lab, "status", "--local", "-o", "json"))
     return [each for each in told["other_users"] if each["pid"] == pid]

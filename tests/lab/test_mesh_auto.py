@@ -15,8 +15,10 @@ from typing import Any
 
 import mesh_calls
 import pytest
-from connect_client import differences, wait_until
-from inbound_scene import Command, kubectl, open_command, read_object
+from api_client import list_objects, read_object
+from connect_client import Client, differences, wait_until
+from forked_command import ask_command
+from inbound_scene import kubectl, open_command
 from mesh_scene import (
     enter_pod,
     list_failed,
@@ -28,7 +30,7 @@ from mesh_scene import (
     open_process,
 )
 
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 from ktnet.wire.meshrecord import (
     ANNOTATION,
     Member,
@@ -53,6 +55,8 @@ KINDS = (
     *("deployments", "services", "serviceaccounts", "roles", "rolebindings"),
     *("poddisruptionbudgets", "leases", "jobs"),
 )
+ROUTER = "app.kubernetes.io/name=ktnet-router"
+"""Its pods' label, and its own."""
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +77,8 @@ def read_state(lab: Lab) -> dict[str, Any]:
         kept = {k: v for k, v in metadata.items() if k in {"name", "labels", "annotations", "uid"}}
         return {**obj, "metadata": kept, "status": None}
 
-    listing = json.loads(kubectl(lab, "get", ",".join(KINDS), "-o", "json"))["items"]
     return {
-        kind: sorted((keep(obj) for obj in listing if f"{obj['kind'].lower()}s" == kind), key=str)
-        for kind in KINDS
+        kind: sorted(map(keep, found), key=str) for kind, found in list_objects(lab, *KINDS).items()
     }
 
 
@@ -88,10 +90,10 @@ def test_two_users_and_everybody_else_share_a_service(lab: Lab) -> None:
         assert min(found["asked"].values()) > REQUESTS / 10
         found = mix(lab, AT_ONCE * 2, AT_ONCE, "alice", "bob", "tomcat")
         assert found["failed"] == 0, found
-        service = read_object(lab, "service", "tomcat")
+        service = read_object(lab, "services", "tomcat")
         members = json.loads(service["metadata"]["annotations"][ANNOTATION])["members"]
         assert [each["value"] for each in members] == ["alice", "bob"]
-        told = json.loads(lab.run(*KTNET, "status", "-n", "demo", "-o", "json"))["cluster"]
+        told = json.loads(ask_command(lab, "status", "-n", "demo", "-o", "json"))["cluster"]
         assert {held for each in told for held in each["holds"]} == {
             "service/tomcat (version: alice)",
             "service/tomcat (version: bob)",
@@ -109,7 +111,7 @@ def test_two_users_and_everybody_else_share_a_service(lab: Lab) -> None:
     assert differences(before, read_state(lab), *KINDS) == []
 
 
-def sleep_and_wake(lab: Lab, alice: Command) -> None:
+def sleep_and_wake(lab: Lab, alice: Client) -> None:
     """A laptop that sleeps is nobody's outage. 3 s are promised for either way; a busy machine gets
     more."""
     with open_loop(lab, 0.05, "alice", "bob") as found:
@@ -152,7 +154,7 @@ def test_calls_and_sockets_go_through(lab: Lab, tmp_path: Path) -> None:
         open_process(lab.exec(*script, "serve", "alice")),
         open_member(lab, "alice", service="service/calls", expose="9000,9001") as alice,
     ):
-        address = read_object(lab, "service", "calls")["spec"]["clusterIP"]
+        address = read_object(lab, "services", "calls")["spec"]["clusterIP"]
         calling = [*enter_pod(pods["web"]), *script, "call", address]
         callers = [
             subprocess.Popen([*calling, mark, str(SECONDS)], stdout=subprocess.PIPE, text=True)
@@ -196,11 +198,11 @@ def test_no_request_fails_while_users_come_go_and_crash(lab: Lab) -> None:
     assert names(found["bob"]) == {"tomcat", "bob"}, list_failed(found["bob"])
     during = [each for each in found["bob"] if joined < each[0] and each[1] < left]
     assert during
-    assert names(during) == {"bob"}
+    assert names(during) == {"bob"}, [each for each in during if each[2] != "bob"]
     assert differences(before, read_state(lab), *KINDS) == []
 
 
-def sleep_for_too_long(lab: Lab, member: Command) -> None:
+def sleep_for_too_long(lab: Lab, member: Client) -> None:
     """The only one there is, for longer than `--idle`: the Service is put back, and meshed again
     when the laptop wakes."""
     os.kill(member.pid, signal.SIGSTOP)
@@ -212,11 +214,11 @@ def sleep_for_too_long(lab: Lab, member: Command) -> None:
 
 
 def is_meshed(lab: Lab) -> bool:
-    annotations = read_object(lab, "service", "tomcat")["metadata"].get("annotations", {})
+    annotations = read_object(lab, "services", "tomcat")["metadata"].get("annotations", {})
     return ANNOTATION in annotations
 
 
-def kill(member: Command) -> None:
+def kill(member: Client) -> None:
     member.process.send_signal(signal.SIGKILL)
     member.process.wait()
 
@@ -225,18 +227,17 @@ def roll(lab: Lab) -> None:
     """All pods of the router are replaced."""
     (router,) = list_routers(lab)
     before = list_router_pods(lab)
-    kubectl(lab, "rollout", "restart", router)
+    kubectl(lab, "rollout", "restart", f"deployment/{router}")
     wait_until(lambda: len(list_router_pods(lab)) == 2 and not list_router_pods(lab) & before, 60)
 
 
 def list_router_pods(lab: Lab) -> set[str]:
-    label = "app.kubernetes.io/name=ktnet-router"
-    return set(kubectl(lab, "get", "pods", "-l", label, "-o", "name").split())
+    return {each["metadata"]["uid"] for each in list_objects(lab, "pods", labels=ROUTER)["pods"]}
 
 
 def list_routers(lab: Lab) -> list[str]:
-    label = "app.kubernetes.io/name=ktnet-router"
-    return kubectl(lab, "get", "deployments", "-l", label, "-o", "name").split()
+    found = list_objects(lab, "deployments", labels=ROUTER)["deployments"]
+    return [str(each["metadata"]["name"]) for each in found]
 
 
 def test_a_mesh_is_put_back_from_its_annotation_alone(lab: Lab, tmp_path: Path) -> None:
@@ -253,8 +254,8 @@ def test_a_mesh_is_put_back_from_its_annotation_alone(lab: Lab, tmp_path: Path) 
     for command in (("recover", "tomcat"), ("clean", "--all-users")):
         kubectl(lab, "patch", "service", "tomcat", "--type=merge", f"--patch-file={path}")
         if command[0] == "clean":
-            shown = lab.run(*KTNET, *command, "-n", "demo", "--dry-run")
+            shown = ask_command(lab, *command, "-n", "demo", "--dry-run")
             assert "tomcat-mesh-gone of ada@desk meshes service/tomcat (version: ada)" in shown
             assert differences(before, read_state(lab), *KINDS) != []
-        assert "service/tomcat is back as it was" in lab.run(*KTNET, *command, "-n", "demo")
+        assert "service/tomcat is back as it was" in ask_command(lab, *command, "-n", "demo")
         assert differences(before, read_state(lab), *KINDS) == []

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from connect_client import OBJECTS, Client, differences
+from forked_command import Ended, run_command
 from istio_objects import ROUTES, SUBSETS, add_kinds, existing, read
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
@@ -60,9 +61,8 @@ def open_mesh(lab: Lab, mark: str) -> Iterator[Client]:
             process.kill()
 
 
-def ktnet(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    command = lab.exec(*KTNET, *words, "-n", "demo")
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def ktnet(lab: Lab, *words: str) -> Ended:
+    return run_command(lab, *words, "-n", "demo")
 
 
 def test_without_istio_nothing_is_changed(bare_lab: Lab) -> None:
@@ -135,9 +135,9 @@ def test_a_killed_sessions_rules_are_removed_by_another_command(lab: Lab) -> Non
             client.wait()
         assert read(lab) != before
         refused = ktnet(lab, "recover", "tomcat")
-        assert refused.returncode == 10
-        assert "the mark version: bob" in refused.stderr
+        assert refused.code == 10
+        assert "the mark version: bob" in refused.err
         done = ktnet(lab, "recover", "tomcat", "--force")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "is without ktnet-bob" in done.stdout
+        assert (done.code, done.err) == (0, "")
+        assert "is without ktnet-bob" in done.out
         assert read(lab) == before

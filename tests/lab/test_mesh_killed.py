@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from connect_client import differences, wait_until
 from exchange_state import read_state
+from forked_command import ask_command
 from inbound_scene import kubectl
 from killing import (
     AFTERMATHS,
@@ -37,7 +38,7 @@ from mesh_killing import (
 )
 from mesh_scene import list_failed, names, open_http_app, open_loop, open_member
 
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = [
     pytest.mark.lab,
@@ -164,13 +165,13 @@ def clear_up(lab: Lab, others: set[str], laptop: int) -> None:
 
 
 def clean(lab: Lab, laptop: int = 1) -> None:
-    lab.run(*KTNET, "clean", "-n", "demo", "--all-users", laptop=laptop)
+    ask_command(lab, "clean", "-n", "demo", "--all-users", laptop=laptop)
 
 
 def read_all(lab: Lab) -> dict[str, Any]:
     """All objects that a mesh may make or change; of Leases that they are there."""
     return {
-        key: obj["metadata"]["labels"] if key.startswith("Lease") else obj
+        key: obj["metadata"]["labels"] if key.startswith("leases ") else obj
         for key, obj in read_state(lab).items()
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from api_client import ask
 from connect_client import HOST_STATE, OBJECTS, differences, open_client, open_ready_client
+from forked_command import Ended, ask_command, run_command
 
 from ktnet.cluster.holding import find_holder
 from ktnet.cluster.shadow.manifests import build_labels, build_micro_time
@@ -32,9 +32,8 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-def ktnet(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    command = lab.exec(*KTNET, *words, "-n", "demo")
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def ktnet(lab: Lab, *words: str) -> Ended:
+    return run_command(lab, *words, "-n", "demo")
 
 
 def take(lab: Lab, session: str, holder: str, silent_s: float | None = None) -> dict[str, Any]:
@@ -55,27 +54,27 @@ def take(lab: Lab, session: str, holder: str, silent_s: float | None = None) -> 
 def test_recover_puts_back_from_the_annotation_alone(lab: Lab) -> None:
     before = take(lab, "session-a", OTHER)
     done = ktnet(lab, "recover", "tomcat")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "deployment/tomcat is back as it was: 1 replicas" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert "deployment/tomcat is back as it was: 1 replicas" in done.out
     after = ask(lab, "GET", TOMCAT)
     assert after["spec"] == before
     assert ANNOTATION not in after["metadata"].get("annotations", {})
     again = ktnet(lab, "recover", "tomcat")
-    assert again.returncode == 11
-    assert again.stderr.startswith("ktnet: nothing of ktnet's to put back")
+    assert again.code == 11
+    assert again.err.startswith("ktnet: nothing of ktnet's to put back")
 
 
 def test_recover_leaves_what_is_alive_to_its_holder(lab: Lab) -> None:
     before = take(lab, "session-b", OTHER, silent_s=0)
     try:
         refused = ktnet(lab, "recover", "deployment/tomcat")
-        assert refused.returncode == 10
-        assert OTHER in refused.stderr
+        assert refused.code == 10
+        assert OTHER in refused.err
         assert ask(lab, "GET", TOMCAT)["spec"]["replicas"] == 0
         mine = ktnet(lab, "recover")
-        assert mine.returncode == 11
-        assert "held there: deployment/tomcat (bob@desk)" in mine.stderr
-        assert ktnet(lab, "recover", "tomcat", "--force").returncode == 0
+        assert mine.code == 11
+        assert "held there: deployment/tomcat (bob@desk)" in mine.err
+        assert ktnet(lab, "recover", "tomcat", "--force").code == 0
         assert ask(lab, "GET", TOMCAT)["spec"] == before
     finally:
         ask(lab, "DELETE", f"{LEASES}/session-b")
@@ -84,17 +83,17 @@ def test_recover_leaves_what_is_alive_to_its_holder(lab: Lab) -> None:
 def test_clean_asks_how_long_others_have_been_silent(lab: Lab) -> None:
     before = take(lab, "session-c", OTHER, silent_s=300)
     asleep = ktnet(lab, "clean", "--all-users")
-    assert asleep.returncode == 0
-    assert "nothing of ktnet was left in the namespace" in asleep.stdout
+    assert asleep.code == 0
+    assert "nothing of ktnet was left in the namespace" in asleep.out
     renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=700))
     ask(lab, "PATCH", f"{LEASES}/session-c", {"spec": {"renewTime": renewed}})
-    assert "nothing of ktnet was left" in ktnet(lab, "clean").stdout  # it isn't ours
+    assert "nothing of ktnet was left" in ktnet(lab, "clean").out  # it isn't ours
     shown = ktnet(lab, "clean", "--all-users", "--dry-run")
-    assert "session session-c of bob@desk holds deployment/tomcat" in shown.stdout
+    assert "session session-c of bob@desk holds deployment/tomcat" in shown.out
     assert ask(lab, "GET", TOMCAT)["spec"]["replicas"] == 0
     done = ktnet(lab, "clean", "--all-users")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "deployment/tomcat is back as it was" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert "deployment/tomcat is back as it was" in done.out
     assert ask(lab, "GET", TOMCAT)["spec"] == before
     assert "session-c" not in [
         each["metadata"]["name"] for each in ask(lab, "GET", LEASES)["items"]
@@ -110,9 +109,9 @@ def test_what_can_not_be_mended_here_keeps_nothing_from_being_put_back_there(lab
         done = ktnet(lab, "clean")
     finally:
         lab.run("chmod", "0755", journals)
-    assert done.returncode == 3
-    assert done.stderr.startswith(f"ktnet: this machine could not be mended: {journals} is not a")
-    assert "deployment/tomcat is back as it was" in done.stdout
+    assert done.code == 3
+    assert done.err.startswith(f"ktnet: this machine could not be mended: {journals} is not a")
+    assert "deployment/tomcat is back as it was" in done.out
     assert ask(lab, "GET", TOMCAT)["spec"] == before
 
 
@@ -142,7 +141,7 @@ def test_a_killed_client_is_cleaned_up_after_by_the_next_command(lab: Lab) -> No
     renewed = build_micro_time(datetime.now(UTC) - timedelta(seconds=61))
     ask(lab, "PATCH", f"{LEASES}/{session}", {"spec": {"renewTime": renewed}})
     done = ktnet(lab, "clean")
-    assert f"removed session {session}" in done.stdout
+    assert f"removed session {session}" in done.out
     assert differences(census, lab.census(), *HOST_STATE) == []
     assert session not in [each["metadata"]["name"] for each in ask(lab, "GET", LEASES)["items"]]
 
@@ -151,20 +150,20 @@ def test_status_shows_everybodys_sessions(lab: Lab) -> None:
     before = take(lab, "session-e", OTHER, silent_s=0)
     try:
         with open_ready_client(lab) as client:
-            told = json.loads(lab.run(*KTNET, "status", "-n", "demo", "-o", "json"))
+            told = json.loads(ask_command(lab, "status", "-n", "demo", "-o", "json"))
             (mine,) = told["sessions"]
             by_name = {each["name"]: each for each in told["cluster"]}
             assert by_name[mine["session"]]["alive"]
             theirs = by_name["session-e"]
             assert (theirs["holder"], theirs["alive"]) == (OTHER, True)
             assert theirs["holds"] == ["deployment/tomcat"]
-            text = lab.run(*KTNET, "status", "-A", "-o", "wide")
+            text = ask_command(lab, "status", "-A", "-o", "wide")
             assert "deployment/tomcat" in text
             assert mine["pod"] in text
-            assert "cluster" not in lab.run(*KTNET, "status", "--local").splitlines()
+            assert "cluster" not in ask_command(lab, "status", "--local").splitlines()
             client.end()
     finally:
-        assert ktnet(lab, "recover", "tomcat", "--force").returncode == 0
+        assert ktnet(lab, "recover", "tomcat", "--force").code == 0
         ask(lab, "DELETE", f"{LEASES}/session-e")
     assert ask(lab, "GET", TOMCAT)["spec"] == before
 

@@ -9,10 +9,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from api_client import read_object
 from connect_client import OBJECTS, differences, read_session, wait_until
-from inbound_scene import call, fails, kubectl, open_app, open_command, read_object
+from forked_command import ask_command
+from inbound_scene import call, fails, kubectl, open_app, open_command
 
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 
 pytestmark = [
     pytest.mark.lab,
@@ -46,7 +48,7 @@ def test_everything_that_comes_to_the_service_reaches_the_laptop(lab: Lab) -> No
         assert session["exposed"] == [
             {"port": 80, "local": "127.0.0.1:8080", "listening": True, "held": True}
         ]
-        pod = read_object(lab, "pod", session["pod"])
+        pod = read_object(lab, "pods", session["pod"])
         assert pod["spec"]["securityContext"]["runAsUser"] == 65534
         code, err = run.end()
         assert code == 0, err
@@ -95,7 +97,7 @@ def test_an_address_only_and_a_port_of_each_node(lab: Lab) -> None:
         with open_command(lab, "preview", "noded", "--expose", "8083", "--type", "NodePort") as run:
             run.wait_for("of each node")
             run.wait_for("ready")
-            service = read_object(lab, "service", "noded")
+            service = read_object(lab, "services", "noded")
             assert service["spec"]["type"] == "NodePort"
             (owner,) = service["metadata"]["ownerReferences"]
             assert owner["kind"] == "Job"
@@ -113,4 +115,4 @@ def test_what_can_not_begin_changes_nothing(lab: Lab) -> None:
     assert fails(lab, "run", "mine", "--expose", "8080:http")[0] == 11
     assert "not carried" in fails(lab, "run", "mine", "--expose", "53/udp")[1]
     assert differences(before, lab.census(), *OBJECTS) == []
-    assert json.loads(lab.run(*KTNET, "status", "-o", "json"))["sessions"] == []
+    assert json.loads(ask_command(lab, "status", "-o", "json"))["sessions"] == []

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_client import ask
-from connect_client import wait_until
-from exchange_state import annotation_of, left_behind, read_state
-from inbound_scene import Command, call, kubectl, open_app, open_command, read_object
+from api_client import ask, read_object
+from connect_client import Client, wait_until
+from exchange_state import annotation_of, count_ready, left_behind, read_state
+from forked_command import ask_command
+from inbound_scene import call, kubectl, open_app, open_command
 
 from ktnet.cluster.rights import build_rules, list_for_exchange, list_required
-from ktnet.lab.harness import KTNET, Lab, open_lab
+from ktnet.lab.harness import Lab, open_lab
 from ktnet.wire.release import VERSION
 from ktnet.wire.shadow import ACCOUNT
 
@@ -107,7 +108,7 @@ def test_an_account_in_a_pod_may_do_what_its_role_gives_and_no_more(lab: Lab) ->
 # -- a whole exchange -----------------------------------------------------------------------------
 
 
-def crash(client: Command) -> None:
+def crash(client: Client) -> None:
     client.process.send_signal(signal.SIGKILL)
     client.process.wait(10)
 
@@ -128,8 +129,8 @@ def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab
         for client in (one, two):
             client.wait_for("by itself, 8 s without this machine")
             client.wait_for("ready")
-        assert read_object(lab, "deploy", "tomcat")["spec"]["replicas"] == 0
-        session = json.loads(annotation_of(lab, "deploy", "tomcat") or "")["session"]
+        assert read_object(lab, "deployments", "tomcat")["spec"]["replicas"] == 0
+        session = json.loads(annotation_of(lab, "deployments", "tomcat") or "")["session"]
         wait_until(lambda: call(lab, *WEB, "once", "id+1").get("answer", "")[:7] == "laptop ", 20)
         two.process.send_signal(signal.SIGSTOP)
         lab.fault("forwards", deed="cut", laptop=2)
@@ -141,11 +142,11 @@ def test_laptops_that_crash_or_sleep_leave_all_as_it_was_without_any_command(lab
         wait_until(lambda: "ktnet-restores v1 yes" in kubectl(lab, "logs", log), 20)
         crash(one)
         start_s = time.monotonic()
-        wait_until(lambda: annotation_of(lab, "deploy", "tomcat") is None, 30)
+        wait_until(lambda: annotation_of(lab, "deployments", "tomcat") is None, 30)
         put_back_s = time.monotonic() - start_s
-        wait_until(lambda: read_object(lab, "deploy", "tomcat")["status"].get("readyReplicas") == 1)
+        wait_until(lambda: count_ready(lab, "tomcat") == 1)
         ready_s = time.monotonic() - start_s
-        wait_until(lambda: annotation_of(lab, "service", "web") is None, 30)
+        wait_until(lambda: annotation_of(lab, "services", "web") is None, 30)
         two.process.send_signal(signal.SIGCONT)
         code, err = two.wait()
         assert (code, "has put service/web back" in err) == (10, True), err
@@ -172,11 +173,11 @@ def test_who_may_not_make_roles_is_told_and_the_workload_waits_for_a_command(lab
         assert "volumes" not in pod["spec"]
         log = f"/api/v1/namespaces/demo/pods/{name}/log"
         wait_until(lambda: "client gone" in ask(lab, "GET", log), 20)
-        wait_until(lambda: not is_ready(read_object(lab, "pod", name)), 20)
+        wait_until(lambda: not is_ready(read_object(lab, "pods", name)), 20)
         print(f"after a crash, no Role: not Ready {time.monotonic() - start_s:.1f} s")
-    assert annotation_of(lab, "deploy", "tomcat") is not None
+    assert annotation_of(lab, "deployments", "tomcat") is not None
     # From another machine, by somebody else; the Lease says that it is alive yet.
-    lab.run(*KTNET, "recover", "tomcat", "-n", "demo", "--force", laptop=2)
+    ask_command(lab, "recover", "tomcat", "-n", "demo", "--force", laptop=2)
     kubectl(lab, "delete", "jobs", *OF_EXCHANGE)
     wait_until(lambda: left_behind(lab, before) == [], 20)
 

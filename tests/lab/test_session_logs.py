@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked_command import ask_command
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
@@ -69,15 +70,15 @@ def test_both_sides_are_told_and_no_secret_is(lab: Lab, kubeconfig: Path) -> Non
             )
         )
         try:
-            lines = lab.run(*KTNET, "logs", "-o", "json").splitlines()
+            lines = ask_command(lab, "logs", "-o", "json").splitlines()
             sides = {(line["side"], line["text"]) for line in map(json.loads, lines)}
             assert any(side == "local" and "host key pinned" in text for side, text in sides)
             assert any(side == "shadow" and "client attached" in text for side, text in sides)
-            told += [*lines, lab.run(*KTNET, "status", "--local", "-o", "json")]
+            told += [*lines, ask_command(lab, "status", "--local", "-o", "json")]
         finally:
-            told.append(lab.run(*KTNET, "disconnect"))
+            told.append(ask_command(lab, "disconnect"))
     # Nobody runs any more: the file that both have written to.
-    told.append(lab.run(*KTNET, "logs"))
+    told.append(ask_command(lab, "logs"))
     assert "undone" in told[-1]
     told.append(lab.run("find", "/run/ktnet", "-type", "f", "-print", "-exec", "cat", "{}", "+"))
     assert "detached.log" in told[-1]
@@ -102,7 +103,7 @@ def test_a_session_is_followed_to_its_end(lab: Lab) -> None:
                 line = following.stdout.readline()
                 assert line, seen
                 seen += line
-            lab.run(*KTNET, "disconnect")
+            ask_command(lab, "disconnect")
             _, err = following.communicate(timeout=60)
         finally:
             following.kill()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from connect_client import HOST_STATE, OBJECTS, Client, differences
+from forked_command import ask_command
 
 from ktnet.lab.harness import KTNET, Lab, open_lab
 
@@ -65,7 +66,7 @@ def test_a_sessions_own_tunnel_is_measured(lab: Lab) -> None:
         client = Client(process)
         try:
             client.wait_for("ready")
-            (session,) = json.loads(lab.run(*KTNET, "status", "--local", "-o", "json"))["sessions"]
+            (session,) = json.loads(ask_command(lab, "status", "--local", "-o", "json"))["sessions"]
             words = (*SPEED, "--seconds", "0.5")
             measured = json.loads(lab.run(*words, "-o", "json"))
             check_figures(measured)
