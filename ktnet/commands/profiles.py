@@ -15,9 +15,7 @@ counts more than the profile, which counts more than the default.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +75,8 @@ def read_profile(path: Path, name: str | None, options: Options) -> Profile:
 
 def parse_profile(text: str, path: Path, name: str | None, options: Options) -> Profile:
     """Pure; see `read_profile`."""
+    import tomllib
+
     try:
         config = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -148,6 +148,8 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> N
 
 def _suggest(key: str, known: Iterable[str]) -> str:
     names = sorted(known)
+    import difflib
+
     close = difflib.get_close_matches(key, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"

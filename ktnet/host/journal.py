@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktnet.errors import HostNetworkError, HostPermissionError, RemoteProtocolError
+from ktnet.host.leftovers import DIRECTORY
 from ktnet.host.steps import MAX_RECORD_BYTES, Record, Step, build_record, parse_record
-
-DIRECTORY = Path("/run/ktnet/journal")
 
 
 class Journal:

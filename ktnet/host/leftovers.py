@@ -1,7 +1,8 @@
 """What killed helpers left behind, as far as anybody may see: journals that belong to no process.
 
 The directory of journals may be listed by everybody, read by root alone. Only a helper can undo
-what a journal says; here it is found that there is something to undo.
+what a journal says; here it is found that there is something to undo, at little cost: every command
+looks.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ktnet.host.journal import DIRECTORY
+DIRECTORY = Path("/run/ktnet/journal")
+"""Where the journals lie, a file each."""
 
 _PF_EXITING = 4
 """Of the flags in linux/sched.h: it is in exit(2), whatever brought it there."""
