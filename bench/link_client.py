@@ -13,6 +13,7 @@ import asyncssh
 from ktnet.link.connection import open_link
 from ktnet.stream.limits import raise_descriptor_limit
 from ktnet.stream.listener import open_listener
+from ktnet.stream.loop import run as run_loop
 
 
 async def run(host: str, port: int, host_key: str, key_file: str, forwards: list[str]) -> None:
@@ -31,4 +32,4 @@ async def run(host: str, port: int, host_key: str, key_file: str, forwards: list
 
 if __name__ == "__main__":
     raise_descriptor_limit()
-    asyncio.run(run(sys.argv[1], int(sys.argv[2]), *sys.argv[3:5], sys.argv[5:]))
+    run_loop(run(sys.argv[1], int(sys.argv[2]), *sys.argv[3:5], sys.argv[5:]))

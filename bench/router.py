@@ -27,7 +27,7 @@ import h2.events
 from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.listener import Expected, open_router_port
 from ktnet.shadow.router.table import Table
-from ktnet.tasks import open_tasks
+from ktnet.stream.loop import run as run_loop
 
 ROUNDS = 5
 CONNECTIONS = 8
@@ -74,13 +74,12 @@ def run_origin(pipe: Connection, protocol: Callable[[], asyncio.Protocol]) -> No
 
 def run_router(pipe: Connection, origin_port: int) -> None:
     async def serve() -> None:
-        async with open_tasks() as tasks:
-            table = Table(Origin("127.0.0.1", origin_port, tasks))
-            async with open_router_port("127.0.0.1", 0, table, Expected.UNKNOWN) as port:
-                pipe.send(port.number)
-                await asyncio.to_thread(pipe.recv)
+        table = Table(Origin("127.0.0.1", origin_port))
+        async with open_router_port("127.0.0.1", 0, table, Expected.UNKNOWN) as port:
+            pipe.send(port.number)
+            await asyncio.to_thread(pipe.recv)
 
-    asyncio.run(serve())
+    run_loop(serve())
 
 
 # --- the client ---

@@ -25,6 +25,7 @@ from ktnet.commands.options import (
 from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError
 from ktnet.session.options import ClusterOptions, ConnectOptions, ShadowOptions
+from ktnet.stream.loop import run as run_loop
 from ktnet.tasks import open_tasks
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def exec(  # noqa: A001  (named as the command is)
     sandbox = spawn_sandbox(command)
     options = ConnectOptions(cluster=cluster, shadow=shadow, **capture)
     try:
-        status = asyncio.run(_Execution(options, sandbox, progress).run())
+        status = run_loop(_Execution(options, sandbox, progress).run())
     finally:
         os.close(sandbox.tun_fd)
     _end_like(status)

@@ -17,6 +17,7 @@ from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
 from ktnet.session.options import ClusterOptions
 from ktnet.session.running import Running
+from ktnet.stream.loop import run as run_loop
 from ktnet.tasks import open_tasks
 
 ENDING_SIGNALS = [
@@ -44,7 +45,7 @@ def run_in_foreground(
         # All that is loaded stays. A look through it for garbage takes the processor for 0.1 s and
         # more, and meanwhile nobody in the cluster hears from us.
         gc.freeze()
-        asyncio.run(_Foreground(described, progress, on_ready).run(opening))
+        run_loop(_Foreground(described, progress, on_ready).run(opening))
 
     if detach:
         if not hasattr(os, "fork"):

@@ -23,6 +23,7 @@ from ktnet.link.keys import ClientKey
 from ktnet.link.membership import open_membership
 from ktnet.link.names import Names
 from ktnet.link.probe import Probe
+from ktnet.stream.batch import call_soon
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.ledger import Ledger
 from ktnet.stream.negotiation import SSH_OPTIONS
@@ -66,7 +67,7 @@ class Link:
         self._surroundings = Surroundings(
             carrier.congestion,
             self.traffic,
-            asyncio.get_running_loop().call_soon,
+            call_soon,
             lambda error: log.error("a flow failed, and was reset", exc_info=error),
         )
 

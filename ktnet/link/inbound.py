@@ -19,7 +19,7 @@ from ktnet.errors import TunnelError
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.internals import set_next_window
 from ktnet.stream.ledger import Ends, Ledger
-from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
+from ktnet.stream.target import EchoReceiver, TargetFailed, connect_target, relay
 from ktnet.wire.channel import ChannelFlow, Surroundings
 from ktnet.wire.flow import OpenFailure, Receiver
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
@@ -124,13 +124,13 @@ class InboundListener:
     async def _open_receiver(self, host: str, port: int) -> Receiver:
         if host in self._probes:
             return EchoReceiver()
-        receiver = await open_target(*self._target, timeout_s=CONNECT_TIMEOUT_S)
+        flow = await connect_target(*self._target, timeout_s=CONNECT_TIMEOUT_S)
         if self._connection.is_closed():
-            receiver.closed(reset=True)
+            flow.reset()
             raise TargetFailed(OpenFailure.SHORTAGE, "the tunnel broke meanwhile")
         log.debug("%s:%d -> port %d: connected to %s:%d", host, port, self.port, *self._target)
-        ends = Ends((host, port), self._target, receiver.find_ends(), is_inbound=True)
-        return self._ledger.begin(ends, receiver)
+        ends = Ends((host, port), self._target, flow.ends, is_inbound=True)
+        return self._ledger.begin(ends, relay(flow))
 
 
 def _watch_from_the_start(session: Any, flow: ChannelFlow) -> Any:

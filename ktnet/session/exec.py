@@ -54,9 +54,8 @@ async def open_exec_session(
             if text:
                 report.note(text)
         networks = Networks(plan.routes)
-        dialing = await parts.enter_async_context(open_tasks())
         datagrams = await parts.enter_async_context(open_datagrams(networks))
-        gateway = Gateway(networks, tunnel, dialing)
+        gateway = Gateway(networks, tunnel)
         capture = await parts.enter_async_context(
             open_capture(sandbox.tun_fd, gateway, datagrams=datagrams)
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
-from ktnet.shadow.dialling import SocketOpening
+from ktnet.stream.target import SocketOpening
 from ktnet.wire.flow import Flow, OpenFailure, Opening, Receiver
 
 
@@ -19,14 +18,13 @@ class Destination(Protocol):
 class Origin:
     """The original pods, by the address of their Service."""
 
-    def __init__(self, host: str, port: int, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._tasks = tasks
 
     def open(self, _peer: tuple[str, int], receiver: Receiver) -> Opening:
         """Dial it."""
-        return SocketOpening(self._host, self._port, receiver, self._tasks)
+        return SocketOpening(self._host, self._port, receiver)
 
 
 class FailOpen:

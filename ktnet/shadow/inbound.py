@@ -20,10 +20,11 @@ from functools import partial
 
 import asyncssh
 
-from ktnet.shadow.accepting import Acceptor
+from ktnet.shadow.accepting import open_acceptor
 from ktnet.shadow.destinations import Destination, FailOpen
 from ktnet.shadow.laptop import Laptop, LaptopPort
 from ktnet.shadow.log import EventLog
+from ktnet.stream.accepting import Acceptor
 from ktnet.stream.joining import Passage
 from ktnet.stream.openings import DeadOpening
 from ktnet.stream.socketflow import SocketFlow
@@ -110,7 +111,7 @@ class Port:
         """Listen, or don't, as it is wanted by now. OSError where that is not possible."""
         wanted = self.serves and not self._is_over
         if wanted and self._acceptor is None:
-            self._acceptor = Acceptor(
+            self._acceptor = open_acceptor(
                 self._address, self.number, partial(Caller, self), self._tasks
             )
         elif not wanted and self._acceptor is not None:
@@ -271,7 +272,7 @@ class Inbound:
         wanted = not self._is_draining and any(port.serves for port in self._ports.values())
         if wanted and self._health is None:
             try:
-                self._health = Acceptor(self._address, self._health_port, Healthy, self._tasks)
+                self._health = open_acceptor(self._address, self._health_port, Healthy, self._tasks)
             except OSError as error:
                 self._log.event("cannot listen", port=self._health_port, reason=error)
         elif not wanted and self._health is not None:

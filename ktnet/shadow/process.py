@@ -21,6 +21,7 @@ from ktnet.shadow.log import EventLog, take_over_logging, take_over_loop, write_
 from ktnet.shadow.resolver import Resolver, parse_nameservers
 from ktnet.shadow.server import Shadow, open_server
 from ktnet.stream.limits import raise_descriptor_limit
+from ktnet.stream.loop import run as run_loop
 from ktnet.wire.shadow import build_host_key_line
 
 DRAIN_TIMEOUT_S = 5.0
@@ -47,7 +48,7 @@ def main() -> int:
     raise_descriptor_limit()
     gc.freeze()  # all that is loaded stays: no connection waits for a look through it
     try:
-        return asyncio.run(run_shadow(arguments, host_key, log))
+        return run_loop(run_shadow(arguments, host_key, log))
     except OSError as error:
         log.event("cannot listen", address=arguments.bind, port=arguments.port, reason=error)
         return EXIT_CANNOT_LISTEN
@@ -120,7 +121,7 @@ async def _end_when_idle(
 
 
 def _build_exposable(exposed: ExposedPort, tasks: asyncio.TaskGroup) -> Exposable:
-    origin = Origin(*exposed.origin, tasks) if exposed.origin is not None else None
+    origin = Origin(*exposed.origin) if exposed.origin is not None else None
     return Exposable(exposed.number, origin, exposed.always)
 
 

@@ -21,14 +21,15 @@ from ktnet.shadow.lifetime import Attendance
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.names import NameSession
 from ktnet.shadow.resolver import Resolver
+from ktnet.stream.batch import call_soon
 from ktnet.stream.carrier import Carrier
 from ktnet.stream.control import ChannelRequest
 from ktnet.stream.negotiation import SSH_OPTIONS
-from ktnet.stream.relay import RelayReceiver
-from ktnet.stream.speed import Sink, Source, build_speed_end
-from ktnet.stream.target import EchoReceiver, TargetFailed, open_target
+from ktnet.stream.polledflow import PolledFlow
+from ktnet.stream.speed import build_speed_end
+from ktnet.stream.target import CONNECT_TIMEOUT_S, Dialling, EchoReceiver, TargetFailed, relay
 from ktnet.wire.channel import ChannelFlow, Surroundings, Traffic
-from ktnet.wire.flow import OpenFailure
+from ktnet.wire.flow import OpenFailure, Receiver
 from ktnet.wire.release import SSH_VERSION
 from ktnet.wire.shadow import PROBE_HOST, SPEED_HOST, SSH_USER
 from ktnet.wire.window import PACKET_BYTES, WindowBudget
@@ -40,6 +41,8 @@ KEEPALIVE_MOST_UNANSWERED = 3
 """A client that vanished without a word is taken for gone after a minute of silence."""
 
 _FlowChannel = asyncssh.SSHTCPChannel[bytes]
+Told = Callable[[Receiver | TargetFailed], object]
+"""Hears what a channel's flow is to be received by, or why by nobody."""
 
 
 @dataclass
@@ -88,7 +91,8 @@ class ShadowServer(asyncssh.SSHServer):
         self._shadow = shadow
         self._log = shadow.log
         self._attached = False
-        self._connecting: set[asyncio.Task[object]] = set()
+        self._connecting: dict[Dialling, Told] = {}
+        self._is_gone = False
         self._traffic = Traffic()
 
     # -- attach ----------------------------------------------------------------------------
@@ -101,7 +105,7 @@ class ShadowServer(asyncssh.SSHServer):
         self._surroundings = Surroundings(
             congestion=self._carrier.congestion,
             traffic=self._traffic,
-            call_soon=asyncio.get_running_loop().call_soon,
+            call_soon=call_soon,
             report=lambda error: self._log.event("a flow failed", reason=repr(error)),
         )
         self._shadow.admission.unauthenticated += 1
@@ -147,8 +151,10 @@ class ShadowServer(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, for whatever reason."""
-        for task in self._connecting:
-            task.cancel()
+        self._is_gone = True
+        for dialling, told in list(self._connecting.items()):
+            dialling.cancel()
+            told(TargetFailed(OpenFailure.SHORTAGE, "the client went away"))
         self._shadow.connections.discard(self._conn)
         if not self._attached:
             self._shadow.admission.unauthenticated -= 1
@@ -206,69 +212,89 @@ class ShadowServer(asyncssh.SSHServer):
         origin: tuple[str, int],
     ) -> Any:
         """Runs in a task of asyncssh's, which sends the confirmation or the failure."""
-        try:
-            flow = await self._open_flow(window_bytes, target, origin)
-        except TargetFailed as error:
-            raise asyncssh.ChannelOpenError(error.failure.value, error.reason) from error
+        answer: asyncio.Future[Receiver | TargetFailed]
+        answer = asyncio.get_running_loop().create_future()
+
+        self._open_receiver(target, origin, window_bytes, answer.set_result)
+        result = await answer
+        if isinstance(result, TargetFailed):
+            raise asyncssh.ChannelOpenError(result.failure.value, result.reason) from result
+        if self._is_gone:  # since it was answered
+            result.closed(reset=True)
+            self._shadow.windows.give_back(window_bytes)
+            raise asyncssh.ChannelOpenError(OpenFailure.SHORTAGE.value, "the client went away")
+        flow = self._build_flow(result, window_bytes)
         flow.watch(channel)
         return self._carrier.build_session(flow)
 
     def _channel_requested(self, request: ChannelRequest) -> None:
         """A flow where control is ours."""
-        self._shadow.group.create_task(self._answer(request))
-
-    async def _answer(self, request: ChannelRequest) -> None:
         window_bytes = self._shadow.windows.take()
-        try:
-            flow = await self._open_flow(window_bytes, request.target, request.origin)
-        except TargetFailed as error:
-            request.refuse(error.failure.value, error.reason)
-        else:
-            request.accept(self._carrier.build_session(flow), window_bytes)
 
-    async def _open_flow(
-        self, window_bytes: int, target: tuple[str, int], origin: tuple[str, int]
-    ) -> ChannelFlow:
-        """A flow whose target is connected; its channel is to be confirmed without waiting more."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (narrows the type)
-        self._connecting.add(task)
-        try:
-            receiver = await self._open_receiver(*target)
-        except BaseException as error:
-            self._shadow.windows.give_back(window_bytes)
-            if isinstance(error, TargetFailed):
-                self._traffic.flows_failed += 1
-                self._log.event(
-                    "target failed",
-                    host=target[0],
-                    port=target[1],
-                    origin=f"{origin[0]}:{origin[1]}",
-                    cause=error.reason,
-                )
-            raise
-        finally:
-            self._connecting.discard(task)
-        # Nothing is awaited from here to the confirmation, so the client is still there: had it
-        # gone meanwhile, this task would have been cancelled.
+        def told(result: Receiver | TargetFailed) -> None:
+            if isinstance(result, TargetFailed):
+                request.refuse(result.failure.value, result.reason)
+            else:
+                flow = self._build_flow(result, window_bytes)
+                request.accept(self._carrier.build_session(flow), window_bytes)
+
+        self._open_receiver(request.target, request.origin, window_bytes, told)
+
+    def _open_receiver(
+        self, target: tuple[str, int], origin: tuple[str, int], window_bytes: int, told: Told
+    ) -> None:
+        """Connect to the target; where that fails, the window is given back.
+
+        `told` is to have the channel confirmed without waiting: the client is still there then.
+        """
+
+        def note(result: Receiver | TargetFailed) -> None:
+            if isinstance(result, TargetFailed):
+                self._shadow.windows.give_back(window_bytes)
+                if not self._is_gone:
+                    self._note_failure(target, origin, result)
+            told(result)
+
+        self._begin_receiver(*target, note)
+
+    def _begin_receiver(self, host: str, port: int, told: Told) -> None:
+        if self._is_gone or self._conn.is_closed():
+            told(TargetFailed(OpenFailure.SHORTAGE, "the client went away before this began"))
+        elif self._shadow.draining:
+            told(TargetFailed(OpenFailure.SHORTAGE, "the shadow is going down"))
+        elif host == PROBE_HOST:
+            told(EchoReceiver())
+        elif host == SPEED_HOST and (end := build_speed_end(port)) is not None:
+            told(end)
+        else:
+            self._dial(host, port, told)
+
+    def _dial(self, host: str, port: int, told: Told) -> None:
+        def dialled(result: PolledFlow | TargetFailed) -> None:
+            del self._connecting[dialling]
+            told(result if isinstance(result, TargetFailed) else relay(result))
+
+        dialling = Dialling(host, port, CONNECT_TIMEOUT_S, dialled)
+        self._connecting[dialling] = told
+
+    def _note_failure(
+        self, target: tuple[str, int], origin: tuple[str, int], failed: TargetFailed
+    ) -> None:
+        self._traffic.flows_failed += 1
+        self._log.event(
+            "target failed",
+            host=target[0],
+            port=target[1],
+            origin=f"{origin[0]}:{origin[1]}",
+            cause=failed.reason,
+        )
+
+    def _build_flow(self, receiver: Receiver, window_bytes: int) -> ChannelFlow:
         flow = ChannelFlow(
             receiver, self._surroundings, lambda: self._flow_gone(flow, window_bytes)
         )
         self._shadow.flows.add(flow)
         return flow
-
-    async def _open_receiver(
-        self, host: str, port: int
-    ) -> RelayReceiver | EchoReceiver | Source | Sink:
-        if self._conn.is_closed():
-            raise TargetFailed(OpenFailure.SHORTAGE, "the client went away before this began")
-        if self._shadow.draining:
-            raise TargetFailed(OpenFailure.SHORTAGE, "the shadow is going down")
-        if host == PROBE_HOST:
-            return EchoReceiver()
-        if host == SPEED_HOST and (end := build_speed_end(port)) is not None:
-            return end
-        return await open_target(host, port)
 
     def _flow_gone(self, flow: ChannelFlow, window_bytes: int) -> None:
         self._shadow.windows.give_back(window_bytes)

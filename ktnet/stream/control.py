@@ -7,12 +7,12 @@ is `ktnet.stream.datachannel`'s to know, as with asyncssh's channels.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from ktnet.errors import RemoteProtocolError
+from ktnet.stream.batch import call_soon
 from ktnet.wire.sshchannel import (
     DIRECT_TCPIP,
     MSG_CHANNEL_OPEN,
@@ -106,7 +106,7 @@ class OwnChannel:
             check_nothing_more(payload)
             self._close_received = True
             self._send_close()
-            asyncio.get_running_loop().call_soon(self.end, None)
+            call_soon(self.end, None)
         elif kind == MSG_OPEN_CONFIRMATION and self._state is _State.OPENING and self._client:
             theirs = parse_open_confirmation(payload)
             client, self._client = self._client, None
@@ -172,7 +172,7 @@ class OwnChannel:
 
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._eof_sent or not self.has_peer
+        return self._eof_sent or self._close_sent or self._state is not _State.OPEN
 
     def _send_close(self) -> None:
         if not self._close_sent:

@@ -7,7 +7,6 @@ are `ktnet.stream.control`'s, and asyncssh's in channels that the shadow opens.
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import asyncssh
 
+from ktnet.stream.batch import call_soon
 from ktnet.stream.control import OwnChannel
 from ktnet.stream.datapath import DataPath
 from ktnet.stream.internals import TakenChannel
@@ -67,6 +67,7 @@ class DataChannel:
         # Receiving
         self._receive_window = 0
         self._half_window = PROMPT_BYTES
+        self._least_told_bytes = INTERACTIVE_PROMPT_BYTES
         self._taken_bytes = 0
         self._started = False
         self._paused = False
@@ -91,6 +92,7 @@ class DataChannel:
         self._largest = min(PACKET_BYTES, theirs.largest_packet_bytes)
         self._receive_window = window_bytes
         self._half_window = window_bytes // 2
+        self._least_told_bytes = min(INTERACTIVE_PROMPT_BYTES, self._half_window)
         self._path.join(self._number, self)
         if isinstance(channel, OwnChannel):
             self._flow.watch(channel)
@@ -104,7 +106,7 @@ class DataChannel:
     def session_started(self) -> None:
         """Deliveries begin, in a later turn."""
         self._flow.session_started()
-        asyncio.get_running_loop().call_soon(self._start)
+        call_soon(self._start)
 
     def _start(self) -> None:
         self._started = True
@@ -163,12 +165,18 @@ class DataChannel:
 
     def _take(self, data: bytes | memoryview) -> None:
         self._taken_bytes += len(data)
-        prompt = INTERACTIVE_PROMPT_BYTES if self._path.is_interactive() else PROMPT_BYTES
-        if self._taken_bytes >= min(prompt, self._half_window) and self._open_channel.has_peer:
+        if self._taken_bytes >= self._least_told_bytes and self._is_to_be_told():
             self._path.send_window_adjust(self._peer_number, self._taken_bytes)
             self._receive_window += self._taken_bytes
             self._taken_bytes = 0
         self._flow.data_received(data)
+
+    def _is_to_be_told(self) -> bool:
+        """Whether the peer is to hear that so many bytes have been taken."""
+        interactive = self._path.is_interactive(self._path.now_s())
+        prompt = INTERACTIVE_PROMPT_BYTES if interactive else PROMPT_BYTES
+        enough = min(prompt, self._half_window)
+        return self._taken_bytes >= enough and self._open_channel.has_peer
 
     def pause_reading(self) -> None:
         """Deliver nothing: the window fills, and then the peer stops."""
@@ -185,9 +193,10 @@ class DataChannel:
         """Send, or keep a copy for later and have the flow told to wait."""
         view = memoryview(data)
         if not self._unsent:
-            self._note_size(len(view))
-            while view and (piece_bytes := self._sendable(view)):
-                self._send(view[:piece_bytes])
+            now_s = self._path.now_s()
+            self._note_size(len(view), now_s)
+            while view and (piece_bytes := self._sendable(view, now_s)):
+                self._send(view[:piece_bytes], now_s)
                 view = view[piece_bytes:]
         if len(view):
             self._unsent.append(memoryview(bytes(view)))
@@ -195,35 +204,35 @@ class DataChannel:
             self._wait_for_turn()
             self._flow.pause_writing()
 
-    def _note_size(self, count: int) -> None:
+    def _note_size(self, count: int, now_s: float) -> None:
         if count > SMALL_BYTES:
             self._small_in_a_row = 0
             return
         self._small_in_a_row += 1
         if self._small_in_a_row >= SMALL_IN_A_ROW:
-            self._path.note_interactive()
+            self._path.note_interactive(now_s)
 
-    def _sendable(self, view: memoryview) -> int:
+    def _sendable(self, view: memoryview, now_s: float) -> int:
         """How many bytes of `view` can go in a packet now."""
         if not self._path.may_send():
             return 0
-        return min(len(view), self._room())
+        return min(len(view), self._room(now_s))
 
-    def _room(self) -> int:
+    def _room(self, now_s: float) -> int:
         room = min(self._window, self._largest)
-        if self._path.is_interactive():
+        if self._path.is_interactive(now_s):
             paced = self._pacer.room()
             room = min(room, INTERACTIVE_PACKET_BYTES, room if paced is None else paced)
         return room
 
-    def _send(self, piece: memoryview) -> None:
+    def _send(self, piece: memoryview, now_s: float) -> None:
         self._window -= len(piece)
-        self._pacer.sent(len(piece), self._path.now_s())
+        self._pacer.sent(len(piece), now_s)
         self._path.send_data(self._peer_number, piece)
 
     def _wait_for_turn(self) -> None:
         # Where there is no room, the peer's next adjustment is what we wait for.
-        if not self._waits_for_turn and self._room():
+        if not self._waits_for_turn and self._room(self._path.now_s()):
             self._waits_for_turn = True
             self._path.wait_for_turn(self)
 
@@ -234,8 +243,9 @@ class DataChannel:
         ):  # CLOSE has come and is answered; we hear of it in a turn
             self._drop_unsent()
             return False
+        now_s = self._path.now_s()
         view = self._unsent.popleft()
-        piece = view[: self._sendable(view)]
+        piece = view[: self._sendable(view, now_s)]
         if not piece:
             self._unsent.appendleft(view)
             self._waits_for_turn = False
@@ -243,8 +253,8 @@ class DataChannel:
         if len(piece) < len(view):
             self._unsent.appendleft(view[len(piece) :])
         self._unsent_bytes -= len(piece)
-        self._send(piece)
-        self._waits_for_turn = bool(self._unsent and self._room())
+        self._send(piece, now_s)
+        self._waits_for_turn = bool(self._unsent and self._room(now_s))
         if not self._unsent:
             if self._eof_unsent:
                 self._eof_unsent = False
@@ -302,4 +312,4 @@ class DataChannel:
         self._undelivered.clear()
         end()
         if was_lost:  # and nobody had been told, because of what came before
-            asyncio.get_running_loop().call_soon(self._flow.connection_lost, None)
+            call_soon(self._flow.connection_lost, None)

@@ -10,6 +10,7 @@ their turns one after the other when it goes on.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 
 from ktnet.errors import RemoteProtocolError
+from ktnet.stream.batch import call_last, run_batch
 from ktnet.stream.control import ChannelControl, Serve
+from ktnet.stream.intake import Intake, open_intake
 from ktnet.stream.internals import Hold
 from ktnet.stream.outlet import Outlet
 from ktnet.wire.channel import ChannelFlow
@@ -74,10 +77,11 @@ class DataPath(asyncio.BufferedProtocol):
         self._ssh = ssh
         self._admit = admit
         self._loop = asyncio.get_running_loop()
-        self.now_s = self._loop.time
+        self.now_s = time.monotonic
         self.heard_s = self.now_s()
         self._interactive_until_s = 0.0
         self._transport: asyncio.Transport | None = None
+        self._intake: Intake | None = None
         self._hold: Hold | None = None
         self._channels: dict[int, DataChannel] = {}
         self._control = ChannelControl(self.send_control)
@@ -135,6 +139,8 @@ class DataPath(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         self._transport = None
+        if self._intake is not None:
+            self._intake.close()
         self._turns.clear()
         if self._flush_handle is not None:
             self._flush_handle.cancel()
@@ -148,6 +154,11 @@ class DataPath(asyncio.BufferedProtocol):
             self._ssh.eof_received()
 
     # -- receiving -------------------------------------------------------------------------
+
+    @property
+    def _reads_from(self) -> asyncio.Transport | Intake:
+        assert self._transport is not None  # noqa: S101  (asked of a connection that is there)
+        return self._intake or self._transport
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go."""
@@ -180,15 +191,19 @@ class DataPath(asyncio.BufferedProtocol):
         self._ssh.data_received(data)
         if self._transport is not None and Hold.is_possible(self._ssh):
             self._hold = Hold(self._ssh, self._became_idle, self._control.connection_lost)
+            self._intake = open_intake(self._transport, self)
             rest = self._hold.rest
             self._in[: len(rest)] = rest
             self._in_end = len(rest)
             self._open_packets()
 
     def _open_packets(self) -> None:
+        if self._hold is not None and not self._hold.is_busy():
+            run_batch(self._open_batch)
+
+    def _open_batch(self) -> None:
         hold = self._hold
-        if hold is None or hold.is_busy():
-            return
+        assert hold is not None  # noqa: S101  (narrows the type)
         try:
             while self._open_packet(hold):
                 pass
@@ -199,7 +214,7 @@ class DataPath(asyncio.BufferedProtocol):
         except Exception as error:
             self._ssh.connection_lost(error)
         self.give_turns()
-        self.flush()
+        call_last(self.flush)
 
     def _open_packet(self, hold: Hold) -> bool:
         """Open and deal with one packet; False where none is there, or none may be opened now."""
@@ -251,12 +266,12 @@ class DataPath(asyncio.BufferedProtocol):
         if self._transport is None:
             return False
         if hold.is_busy():
-            self._transport.pause_reading()
+            self._reads_from.pause_reading()
         return not hold.is_busy()
 
     def _became_idle(self) -> None:
         if self._transport is not None:
-            self._transport.resume_reading()
+            self._reads_from.resume_reading()
             self._open_packets()
 
     def _break(self, error: asyncssh.DisconnectError) -> None:
@@ -283,13 +298,13 @@ class DataPath(asyncio.BufferedProtocol):
         if channel in self._turns:
             self._turns.remove(channel)
 
-    def note_interactive(self) -> None:
+    def note_interactive(self, now_s: float) -> None:
         """Somebody has sent little, and waits for an answer."""
-        self._interactive_until_s = self.now_s() + INTERACTIVE_S
+        self._interactive_until_s = now_s + INTERACTIVE_S
 
-    def is_interactive(self) -> bool:
+    def is_interactive(self, now_s: float) -> bool:
         """Whether somebody is waiting who must not wait behind bulk."""
-        return self.now_s() < self._interactive_until_s
+        return now_s < self._interactive_until_s
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -337,7 +352,11 @@ class DataPath(asyncio.BufferedProtocol):
         assert sealer is not None  # noqa: S101  (as above)
         end = self._out_end = sealer.seal(self._out_view, start, payload_bytes)
         hold.count_sent(end - start)
-        if self._out_end >= BATCH_BYTES or self._is_alone(start, end):
+        if self._out_end >= BATCH_BYTES:
+            self.flush()
+        elif call_last(self.flush):
+            pass
+        elif self._is_alone(start, end):
             self.flush()
         elif self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)

@@ -13,6 +13,8 @@ Open = Callable[[Receiver], Opening]
 class Half:
     """What one side does, the other is told (a `ktnet.wire.flow.Receiver`)."""
 
+    takes_views = True
+
     def __init__(self) -> None:
         self.flow: Flow | None = None
         self.other: Half | None = None
@@ -22,11 +24,9 @@ class Half:
         self.flow = flow
 
     def open_failed(self, _failure: OpenFailure) -> None:
-        """There is no other side: to who came, that is a reset."""
-        if self.other is not None and self.other.flow is not None:
-            self.other.flow.reset()
+        """Doesn't come where both are open."""
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Goes on."""
         if (there := self._there()) is not None:
             there.write(data)
@@ -79,10 +79,10 @@ class Passage(Half):
         client.pause_reading()
         self._opening = open_far(far)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Early bytes are kept; the client is paused, so they are few."""
         if self._there() is None:
-            self._early.append(data)
+            self._early.append(bytes(data))
         else:
             super().data_received(data)
 
@@ -98,6 +98,11 @@ class Passage(Half):
         if self._there() is None:
             self._opening.cancel()
         super().closed(reset=reset)
+
+    def far_failed(self, _failure: OpenFailure) -> None:
+        """There is no other side: to the client, that is a reset."""
+        if self.flow is not None:
+            self.flow.reset()
 
     def far_opened(self, flow: Flow) -> None:
         """Everything may flow."""
@@ -118,3 +123,30 @@ class _Far(Half):
     def opened(self, flow: Flow) -> None:
         super().opened(flow)
         self._passage.far_opened(flow)
+
+    def open_failed(self, failure: OpenFailure) -> None:
+        self._passage.far_failed(failure)
+
+
+class Near(Half):
+    """The half of a connection that is open already, and isn't read from yet."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow = flow
+        self.other = self.far = _FarOfNear(self)
+
+
+class _FarOfNear(Half):
+    """What is to be the receiver of the flow that is being opened for it."""
+
+    def __init__(self, near: Half) -> None:
+        super().__init__()
+        self.other = near
+
+    def opened(self, flow: Flow) -> None:
+        super().opened(flow)
+        if (near := self._there()) is not None:
+            near.resume_reading()
+        else:
+            flow.reset()  # it went away in between

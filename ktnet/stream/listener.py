@@ -3,58 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
-from ktnet.stream.relay import RelayedSocket, RelayReceiver
-from ktnet.wire.flow import Dialer, OpenFailure, Opening
-
-BACKLOG = 4096
-"""Connections that the kernel may hold for us; it takes no more than net.core.somaxconn."""
+from ktnet.stream.accepting import Acceptor, listen
+from ktnet.stream.joining import Passage
+from ktnet.stream.polledflow import PolledFlow
+from ktnet.stream.polling import get_poller
+from ktnet.wire.flow import Dialer, OpenFailure
 
 Failed = Callable[[OpenFailure], object]
 
 
-class AcceptedSocket(RelayedSocket):
+class _Application(Passage):
     """An application's connection, which waits for its flow."""
 
-    def __init__(self, dialer: Dialer, target: tuple[str, int], failed: Failed) -> None:
-        super().__init__()
-        self._dialer = dialer
-        self._target = target
+    def __init__(
+        self,
+        client: PolledFlow,
+        peer: tuple[str, int],
+        dialer: Dialer,
+        target: tuple[str, int],
+        failed: Failed,
+    ) -> None:
+        super().__init__(client, lambda far: dialer.open_tcp(*target, peer, far))
         self._failed = failed
-        self._opening: Opening | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accepted: have the far side connect."""
-        super().connection_made(transport)
-        assert self.transport is not None  # noqa: S101  (narrows the type)
-        peer = transport.get_extra_info("peername") or ("127.0.0.1", 0)
-        receiver = AcceptedReceiver(self, self.transport)
-        self._opening = self._dialer.open_tcp(*self._target, (peer[0], peer[1]), receiver)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The application is gone, perhaps before its flow was there."""
-        super().connection_lost(exc)
-        if self._opening is not None and self.flow is None:
-            self._opening.cancel()
-
-    def open_failed(self, failure: OpenFailure) -> None:
+    def far_failed(self, failure: OpenFailure) -> None:
         """The kernel has accepted already: a reset is as near as one comes to a refusal."""
         self._failed(failure)
-        self.reset()
-
-
-class AcceptedReceiver(RelayReceiver):
-    """The flow's side of an accepted connection."""
-
-    def __init__(self, accepted: AcceptedSocket, transport: asyncio.Transport) -> None:
-        super().__init__(accepted, transport)
-        self._accepted = accepted
-
-    def open_failed(self, failure: OpenFailure) -> None:
-        """The far side could not connect."""
-        self._accepted.open_failed(failure)
+        super().far_failed(failure)
 
 
 @asynccontextmanager
@@ -67,13 +47,23 @@ async def open_listener(
 ) -> AsyncIterator[int]:
     """Listen on address:port (0: any free one) and relay to `target` (host, port) through `dialer`.
 
-    Yields the port. `failed` hears of each connection that the far side could not make; the
-    application sees it reset. OSError where the address is taken or not this machine's.
+    Yields the port; a name is listened on at each of its addresses. `failed` hears of each
+    connection that the far side could not make; the application sees it reset. OSError where the
+    address is taken or not this machine's.
     """
-    server = await asyncio.get_running_loop().create_server(
-        lambda: AcceptedSocket(dialer, target, failed), address, port, backlog=BACKLOG
+    poller = get_poller()
+
+    def accepted(sock: socket.socket, peer: Any) -> None:
+        flow = PolledFlow(sock, poller)
+        flow.register()
+        flow.attach(_Application(flow, (peer[0], peer[1]), dialer, target, failed))
+
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    with ExitStack() as parts:
+        acceptors = []
+        for family, *_, where in dict.fromkeys(found):
+            acceptors.append(Acceptor(listen(family, str(where[0]), port), accepted))
+            parts.callback(acceptors[-1].close)
+        yield acceptors[0].port

@@ -1,4 +1,7 @@
-"""A TCP socket as a flow (`ktnet.wire.flow`): accepted from a client, or dialled."""
+"""A TCP socket as a flow (`ktnet.wire.flow`), on a transport of asyncio's: works where there is no
+epoll, and for whoever has to read before it knows what the connection is for.
+`ktnet.stream.polledflow` costs less.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ class SocketFlow(asyncio.Protocol):
     def write(self, data: bytes | memoryview) -> None:
         """Send."""
         if self._transport is not None and not self._over:
-            self._transport.write(data)
+            self._transport.write(bytes(data))  # a transport may keep what it is given
 
     def write_eof(self) -> None:
         """Send FIN behind what was written."""

@@ -16,9 +16,8 @@ from ktnet.errors import RemoteProtocolError
 from ktnet.shadow.laptop import LaptopPort
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.mesh.members import Members, Membership, Refused
-from ktnet.shadow.server import Shadow, ShadowServer
+from ktnet.shadow.server import Shadow, ShadowServer, Told
 from ktnet.shadow.subsystem import SubsystemSession
-from ktnet.stream.relay import RelayReceiver
 from ktnet.stream.target import EchoReceiver, TargetFailed
 from ktnet.wire.flow import OpenFailure
 from ktnet.wire.meshmark import (
@@ -80,10 +79,12 @@ class RouterServer(ShadowServer):
         if self._membership is not None:
             await self._members.leave(self._membership)
 
-    async def _open_receiver(self, host: str, port: int) -> RelayReceiver | EchoReceiver:
+    def _begin_receiver(self, host: str, port: int, told: Told) -> None:
         if host == PROBE_HOST:
-            return EchoReceiver()
-        raise TargetFailed(OpenFailure.PROHIBITED, "a router opens nothing for those who attach")
+            told(EchoReceiver())
+        else:
+            reason = "a router opens nothing for those who attach"
+            told(TargetFailed(OpenFailure.PROHIBITED, reason))
 
 
 class _Claim(asyncssh.SSHListener):

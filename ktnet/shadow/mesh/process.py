@@ -30,6 +30,7 @@ from ktnet.shadow.router.listener import RouterPort, open_router_port
 from ktnet.shadow.router.table import Table
 from ktnet.shadow.server import Shadow, open_server
 from ktnet.stream.limits import raise_descriptor_limit
+from ktnet.stream.loop import run as run_loop
 from ktnet.wire.shadow import build_host_key_line
 
 CLOSE_TIMEOUT_S = 60.0
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     raise_descriptor_limit()
     gc.freeze()  # all that is loaded stays: requests needn't wait for a look through it
     try:
-        return asyncio.run(run_router(arguments, host_key, log))
+        return run_loop(run_router(arguments, host_key, log))
     except OSError as error:
         log.event("cannot listen", address=arguments.bind, reason=error)
         return EXIT_CANNOT_LISTEN
@@ -64,7 +65,7 @@ async def run_router(arguments: RouterArguments, host_key: asyncssh.SSHKey, log:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
     group = asyncio.TaskGroup()
-    tables = {each.number: Table(Origin(*each.origin, group)) for each in arguments.ports}
+    tables = {each.number: Table(Origin(*each.origin)) for each in arguments.ports}
     service = build_service(arguments, log) if arguments.restores else None
     members = Members(tables, log, arguments.idle_s)
     shadow = Shadow(None, Resolver(()), log, group)

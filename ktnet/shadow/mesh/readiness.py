@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from ktnet.shadow.accepting import Acceptor
+from ktnet.shadow.accepting import open_acceptor
 from ktnet.shadow.api.answer import ApiFailed
 from ktnet.shadow.inbound import Healthy
 from ktnet.shadow.log import EventLog
@@ -30,7 +30,7 @@ async def open_when_attached(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ATTACH_WITHIN_S):
             await _wait_for_members(members, service, log)
-    health = Acceptor(arguments.bind, arguments.health_port, Healthy, tasks)
+    health = open_acceptor(arguments.bind, arguments.health_port, Healthy, tasks)
     log.event("ready", members=len(members.sessions))
     try:
         await asyncio.Event().wait()

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from ktnet.shadow.accepting import BACKLOG
 from ktnet.shadow.router.http1 import Http1Connection
 from ktnet.shadow.router.http2 import Http2Connection
 from ktnet.shadow.router.routes import Routes
 from ktnet.shadow.router.sniff import Spoken, sniff
+from ktnet.stream.accepting import BACKLOG
 from ktnet.stream.joining import Passage
 from ktnet.stream.socketflow import SocketFlow
 from ktnet.wire.flow import Receiver

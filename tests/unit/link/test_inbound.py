@@ -268,9 +268,8 @@ def test_with_an_origin_callers_go_there_while_the_laptop_is_away(cut):
         async with contextlib.AsyncExitStack() as stack:
             origin = await stack.enter_async_context(open_target(say_origin))
             local = await stack.enter_async_context(open_target(echo))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             ends = await stack.enter_async_context(
-                open_shadow(**exposing(port, Origin("127.0.0.1", origin, tasks)))
+                open_shadow(**exposing(port, Origin("127.0.0.1", origin)))
             )
             ends.shadow.inbound.start()
             assert await ask(port, b"") == b"origin"
@@ -343,8 +342,7 @@ def test_with_an_origin_a_stopped_application_is_still_refused():
         port = find_free_port()
         async with (
             open_target(never) as origin,
-            asyncio.TaskGroup() as tasks,
-            open_shadow(**exposing(port, Origin("127.0.0.1", origin, tasks))) as ends,
+            open_shadow(**exposing(port, Origin("127.0.0.1", origin))) as ends,
             ends.attach() as link,
         ):
             async with open_target(echo) as local, link.listen(port, ("127.0.0.1", local)):

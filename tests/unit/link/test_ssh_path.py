@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncssh
 import pytest
-from tunnel_ends import echo, open_flow, open_target, open_tunnel, run
+from tunnel_ends import echo, open_flow, open_shadow, open_target, open_tunnel, run
 
 from ktnet.stream import internals
 from ktnet.stream.carrier import PlainCarrier
@@ -68,3 +70,54 @@ def test_a_name_that_is_gone_is_noticed(monkeypatch, fresh_verdict):
 def test_ciphers_that_keep_their_key_elsewhere_are_noticed(monkeypatch, fresh_verdict):
     monkeypatch.delattr("asyncssh.crypto.cipher.GCMCipher._update_iv")
     assert "other than expected" in internals.find_obstacle()
+
+
+def test_a_plain_socket_is_read_past_asyncio_and_not_where_somebody_stands_between(ssh_path):
+    if ssh_path != "own":
+        pytest.skip("asyncssh reads what it carries itself")
+
+    class Between(asyncio.Protocol):
+        def __init__(self, protocol):
+            self._protocol = protocol
+            self.received = 0
+
+        def connection_made(self, transport):
+            self._protocol.connection_made(transport)
+
+        def connection_lost(self, exc):
+            self._protocol.connection_lost(exc)
+
+        def pause_writing(self):
+            self._protocol.pause_writing()
+
+        def resume_writing(self):
+            self._protocol.resume_writing()
+
+        def data_received(self, data):
+            self.received += len(data)
+            buffer = self._protocol.get_buffer(len(data))
+            buffer[: len(data)] = data
+            self._protocol.buffer_updated(len(data))
+
+    async def scenario():
+        betweens = []
+        async with open_shadow() as ends:
+
+            async def dial(factory):
+                def build():
+                    betweens.append(Between(factory()))
+                    return betweens[-1]
+
+                return await ends.dial(build)
+
+            async with ends.attach() as link:
+                await link.round_trip()
+                assert link._carrier._intake is not None
+            async with ends.attach(dial) as link:
+                await link.round_trip()
+                before = betweens[0].received
+                await link.round_trip()
+                assert betweens[0].received > before
+                assert link._carrier._intake is None
+
+    run(scenario())

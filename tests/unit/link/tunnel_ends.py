@@ -13,6 +13,7 @@ from ktnet.shadow.hostkey import build_public_key, new_host_key
 from ktnet.shadow.log import EventLog
 from ktnet.shadow.resolver import Resolver
 from ktnet.shadow.server import Shadow, open_server
+from ktnet.stream.loop import run as run_loop
 
 ORIGIN = ("192.168.64.10", 40000)
 
@@ -24,7 +25,7 @@ def run(coroutine, timeout_s=60.0):
         async with asyncio.timeout(timeout_s):
             return await coroutine
 
-    return asyncio.run(limited())
+    return run_loop(limited())
 
 
 async def until(condition, timeout_s=10.0):

@@ -10,8 +10,7 @@ import pytest
 from ktnet.errors import Conflict, UsageError
 from ktnet.proxy.handshake import Credentials
 from ktnet.proxy.server import open_proxy_server
-from ktnet.shadow.dialling import SocketOpening
-from ktnet.tasks import open_tasks
+from ktnet.stream.target import SocketOpening
 
 LIMIT_S = 10.0
 NAMES = {"tomcat.demo": "127.0.0.1"}
@@ -20,11 +19,8 @@ NAMES = {"tomcat.demo": "127.0.0.1"}
 class Loopback:
     """A Dialer whose far side is this machine."""
 
-    def __init__(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
-
     def open_tcp(self, host, port, origin, receiver):
-        return SocketOpening(NAMES.get(host, host), port, receiver, self._tasks)
+        return SocketOpening(NAMES.get(host, host), port, receiver)
 
 
 async def answer_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,14 +48,13 @@ async def open_scene(handler=echo_until_eof, credentials=None):
         await handler(reader, writer)
 
     target = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with open_tasks() as tasks:
-        async with open_proxy_server("127.0.0.1", 0, Loopback(tasks), credentials) as server:
-            yield server.address[1], target.sockets[0].getsockname()[1]
-        target.close()
-        for writer in writers:
-            if writer.get_extra_info("socket").fileno() != -1:
-                writer.transport.abort()
-            await writer.wait_closed()
+    async with open_proxy_server("127.0.0.1", 0, Loopback(), credentials) as server:
+        yield server.address[1], target.sockets[0].getsockname()[1]
+    target.close()
+    for writer in writers:
+        if writer.get_extra_info("socket").fileno() != -1:
+            writer.transport.abort()
+        await writer.wait_closed()
 
 
 def test_socks5_carries_bytes_and_both_ends():
@@ -126,12 +121,12 @@ def test_curl(way: str, password: bool):
 
 def test_address_in_use_is_a_conflict():
     async def run() -> None:
-        async with open_scene() as (proxy, _), open_tasks() as tasks:
+        async with open_scene() as (proxy, _):
             with pytest.raises(Conflict):
-                async with open_proxy_server("127.0.0.1", proxy, Loopback(tasks)):
+                async with open_proxy_server("127.0.0.1", proxy, Loopback()):
                     pass
             with pytest.raises(UsageError):
-                async with open_proxy_server("192.0.2.1", 0, Loopback(tasks)):
+                async with open_proxy_server("192.0.2.1", 0, Loopback()):
                     pass
 
     asyncio.run(run())

@@ -69,7 +69,7 @@ async def open_router():
     async with AsyncExitStack() as stack:
         origin_port = await stack.enter_async_context(open_http("origin"))
         tasks = await stack.enter_async_context(open_tasks())
-        table = Table(Origin("127.0.0.1", origin_port, tasks))
+        table = Table(Origin("127.0.0.1", origin_port))
         log = EventLog("key", lambda _: None)
         members, host_key = Members({PORT: table}, log, 60), new_host_key()
         tasks.create_task(members.run_watch())

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.listener import Expected, RouterPort, open_router_port
 from ktnet.shadow.router.table import Table
-from ktnet.tasks import open_tasks
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 LIMIT_S = 10.0
@@ -117,10 +116,9 @@ async def open_scene(
     async with (
         serve(origin, origin_handler(origin)),
         serve(laptop, laptop_handler(laptop)),
-        open_tasks() as tasks,
     ):
-        table = Table(Origin("127.0.0.1", origin.port, tasks))
-        table.add("version", "alice", Origin("127.0.0.1", laptop.port, tasks))
+        table = Table(Origin("127.0.0.1", origin.port))
+        table.add("version", "alice", Origin("127.0.0.1", laptop.port))
         async with open_router_port("127.0.0.1", 0, table, expected) as port:
             scene = Scene(port, table, origin, laptop)
             try:

@@ -8,7 +8,6 @@ from router_scene import LIMIT_S, Server, open_scene, read_response
 
 from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.listener import SILENCE_S
-from ktnet.tasks import open_tasks
 
 GET = b"GET / HTTP/1.1\r\nHost: tomcat\r\n\r\n"
 MARKED = b"GET / HTTP/1.1\r\nHost: tomcat\r\nVersion: alice\r\n\r\n"
@@ -277,9 +276,8 @@ def test_post_on_a_connection_that_was_closed_is_not_sent_twice():
 def test_nothing_listens_there():
     async def run() -> None:
         async with open_scene() as scene:
-            async with open_tasks() as tasks:
-                scene.table.add("version", "bob", Origin("127.0.0.1", 1, tasks))
-                answer = await scene.exchange(MARKED.replace(b"alice", b"bob"))
+            scene.table.add("version", "bob", Origin("127.0.0.1", 1))
+            answer = await scene.exchange(MARKED.replace(b"alice", b"bob"))
             assert answer.startswith(b"HTTP/1.1 502 ")
             assert b"nothing listens there" in answer
 

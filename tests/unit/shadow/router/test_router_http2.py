@@ -13,7 +13,6 @@ from ktnet.shadow.destinations import Origin
 from ktnet.shadow.router.goaway import build_goaway
 from ktnet.shadow.router.listener import Expected, open_router_port
 from ktnet.shadow.router.table import Table
-from ktnet.tasks import open_tasks
 
 MARK = (("version", "alice"),)
 
@@ -57,12 +56,11 @@ async def open_grpc_scene():
     origin, origin_port = open_grpc_server("origin")
     laptop, laptop_port = open_grpc_server("laptop")
     try:
-        async with open_tasks() as tasks:
-            table = Table(Origin("127.0.0.1", origin_port, tasks))
-            table.add("version", "alice", Origin("127.0.0.1", laptop_port, tasks))
-            table.add("version", "nobody", Origin("127.0.0.1", 1, tasks))
-            async with open_router_port("127.0.0.1", 0, table, Expected.UNKNOWN) as port:
-                yield port, origin
+        table = Table(Origin("127.0.0.1", origin_port))
+        table.add("version", "alice", Origin("127.0.0.1", laptop_port))
+        table.add("version", "nobody", Origin("127.0.0.1", 1))
+        async with open_router_port("127.0.0.1", 0, table, Expected.UNKNOWN) as port:
+            yield port, origin
     finally:
         origin.stop(None).wait()
         laptop.stop(None).wait()
@@ -154,16 +152,15 @@ def test_cancelled_stream_ends_alone():
 def test_streams_survive_the_goaway_of_an_old_connection(goaway: bool):
     async def run() -> None:
         server = await asyncio.start_server(lambda r, w: serve_h2(r, w, goaway), "127.0.0.1", 0)
-        async with open_tasks() as tasks:
-            table = Table(Origin("127.0.0.1", server.sockets[0].getsockname()[1], tasks))
-            async with open_router_port("127.0.0.1", 0, table, Expected.HTTP) as port:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
-                client = Client(reader, writer)
-                for stream in (1, 3, 5):
-                    client.get(stream)
-                    assert await client.collect(1) == {stream: b"ok"}
-                writer.close()
-                await writer.wait_closed()
+        table = Table(Origin("127.0.0.1", server.sockets[0].getsockname()[1]))
+        async with open_router_port("127.0.0.1", 0, table, Expected.HTTP) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+            client = Client(reader, writer)
+            for stream in (1, 3, 5):
+                client.get(stream)
+                assert await client.collect(1) == {stream: b"ok"}
+            writer.close()
+            await writer.wait_closed()
         server.close()
 
     asyncio.run(run())
@@ -174,21 +171,20 @@ def test_draining_router_finishes_streams_and_takes_no_more():
         server = await asyncio.start_server(
             lambda r, w: serve_h2(r, w, goaway=False), "127.0.0.1", 0
         )
-        async with open_tasks() as tasks:
-            table = Table(Origin("127.0.0.1", server.sockets[0].getsockname()[1], tasks))
-            async with open_router_port("127.0.0.1", 0, table, Expected.HTTP) as port:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
-                client = Client(reader, writer)
-                client.get(1)
-                await client.collect(1)
-                draining = asyncio.ensure_future(port.drain(LIMIT_S))
-                data = b""
-                async with asyncio.timeout(LIMIT_S):
-                    while build_goaway(2**31 - 1) not in data:
-                        data += await reader.read(65536)
-                writer.close()
-                await writer.wait_closed()
-                await draining
+        table = Table(Origin("127.0.0.1", server.sockets[0].getsockname()[1]))
+        async with open_router_port("127.0.0.1", 0, table, Expected.HTTP) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+            client = Client(reader, writer)
+            client.get(1)
+            await client.collect(1)
+            draining = asyncio.ensure_future(port.drain(LIMIT_S))
+            data = b""
+            async with asyncio.timeout(LIMIT_S):
+                while build_goaway(2**31 - 1) not in data:
+                    data += await reader.read(65536)
+            writer.close()
+            await writer.wait_closed()
+            await draining
         server.close()
 
     asyncio.run(run())

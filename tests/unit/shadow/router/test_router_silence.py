@@ -13,7 +13,6 @@ from ktnet.shadow.log import EventLog
 from ktnet.shadow.mesh.members import Members
 from ktnet.shadow.router.listener import Expected, open_router_port
 from ktnet.shadow.router.table import Table
-from ktnet.tasks import open_tasks
 from ktnet.wire.meshmark import MOST_MISSED, Registration
 
 MARK = b"GET / HTTP/1.1\r\nHost: t\r\nversion: alice\r\n\r\n"
@@ -78,10 +77,10 @@ async def open_silent_scene(serve_origin, destination=None):
     """Alice's laptop is a Mute, or what leads to her is `destination`."""
     origin, laptop = Server("origin"), Mute()
     handler = origin.serve_http if serve_origin is None else serve_origin
-    async with serve(origin, handler), serve(laptop, laptop.serve), open_tasks() as tasks:
-        table = Table(Origin("127.0.0.1", origin.port, tasks))
+    async with serve(origin, handler), serve(laptop, laptop.serve):
+        table = Table(Origin("127.0.0.1", origin.port))
         members = Members({80: table}, EventLog("key", lambda _: None), 60)
-        leads = destination or Origin("127.0.0.1", laptop.port, tasks)
+        leads = destination or Origin("127.0.0.1", laptop.port)
         registration = Registration("one", "version", "alice", (80,), True)
         membership = members.join(registration, Connection(), {80: leads})
         async with open_router_port("127.0.0.1", 0, table, Expected.HTTP) as port:
