@@ -69,15 +69,22 @@ def measure_throughput(way: str, streams: int, path: Way, seconds: float) -> Fig
 
 
 def measure_times(what: str, path: Way, seconds: float) -> Figures:
-    """Percentiles in ms."""
-    return finish_load(start_load(path, what, ECHO, "--seconds", seconds))
+    """Percentiles in ms, and microseconds of processor time at each end for each round trip or
+    connection: they hold still where times don't, on a machine that others load too."""
+    before = {end: cpu_s(pids) for end, pids in path.pids.items()}
+    found = finish_load(start_load(path, what, ECHO, "--seconds", seconds))
+    cpu = {
+        f"cpu_{end}_us": (cpu_s(pids) - before[end]) * 1e6 / found["count"]
+        for end, pids in path.pids.items()
+    }
+    return found | cpu
 
 
 def measure_under_load(way: str, path: Way, seconds: float) -> Figures:
     """Round trips while one bulk stream goes `way`, and how fast that is meanwhile."""
     bulk = start_load(path, way, SERVICES[way], "--seconds", seconds + 0.5)
     subprocess.run(["sleep", "0.3"], check=True)
-    trips = measure_times("round-trip", path, seconds - 0.1)
+    trips = finish_load(start_load(path, "round-trip", ECHO, "--seconds", seconds - 0.1))
     return trips | {"bulk_mb_s": finish_load(bulk)["mb_s"]}
 
 
