@@ -8,7 +8,7 @@ import time
 
 import asyncssh
 import pytest
-from dnslib import RCODE, DNSRecord
+from dnslib import QTYPE, RCODE, RR, A, DNSRecord
 from name_server import NameServer, addresses, answer, question
 from tunnel_ends import open_shadow, run, until
 
@@ -76,8 +76,9 @@ def test_a_truncated_answer_is_asked_for_again_by_tcp():
 
     def many(_server, query):
         reply = DNSRecord.parse(query).reply()
+        name = reply.q.qname
         for n in range(3000):
-            reply.add_answer(*DNSRecord.parse(answer(query, f"10.0.{n // 250}.{n % 250}")).rr)
+            reply.add_answer(RR(name, QTYPE.A, rdata=A(f"10.0.{n // 250}.{n % 250}"), ttl=30))
         return [reply.pack()]
 
     async def scenario():
