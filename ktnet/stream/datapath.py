@@ -352,13 +352,9 @@ class DataPath(asyncio.BufferedProtocol):
         assert sealer is not None  # noqa: S101  (as above)
         end = self._out_end = sealer.seal(self._out_view, start, payload_bytes)
         hold.count_sent(end - start)
-        if self._out_end >= BATCH_BYTES:
+        if self._out_end >= BATCH_BYTES or self._is_alone(start, end):
             self.flush()
-        elif call_last(self.flush):
-            pass
-        elif self._is_alone(start, end):
-            self.flush()
-        elif self._flush_handle is None:
+        elif not call_last(self.flush) and self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
 
     def _is_alone(self, start: int, end: int) -> bool:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 from collections import deque
 
 from ktnet.stream.batch import call_soon, run_batch
 from ktnet.stream.polling import BROKEN, ENDED, IN, OUT, READ_BYTES, Poller
+from ktnet.stream.reset import cut_on_close
 from ktnet.wire.flow import Receiver
 
 HIGH_BYTES = 256 * 1024
@@ -18,8 +18,6 @@ HIGH_BYTES = 256 * 1024
 
 LOW_BYTES = 64 * 1024
 """Unsent bytes at which it may go on."""
-
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 
 
 class PolledFlow:
@@ -46,6 +44,15 @@ class PolledFlow:
         self._eof_sent = False
         self._eof_received = False
         self._over = False
+
+    @property
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """The socket's other end, and its own; None where it is closed already."""
+        try:
+            there, here = self._sock.getpeername(), self._sock.getsockname()
+        except OSError:
+            return None
+        return (there[0], there[1]), (here[0], here[1])
 
     def register(self) -> None:
         """From now on the kernel tells."""
@@ -181,8 +188,7 @@ class PolledFlow:
         """RST, at once; the receiver hears nothing more."""
         if self._over:
             return
-        with contextlib.suppress(OSError):  # where the other side has reset it meanwhile
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        cut_on_close(self._sock)
         self._close()
 
     def pause_reading(self) -> None:

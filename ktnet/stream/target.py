@@ -176,8 +176,8 @@ def relay(flow: PolledFlow) -> Receiver:
     return near.far
 
 
-async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> Receiver:
-    """Connect, and wait for that; see `relay`. TargetFailed where it fails."""
+async def connect_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> PolledFlow:
+    """Connect, and wait for that. TargetFailed where it fails."""
     answer: asyncio.Future[PolledFlow | TargetFailed] = asyncio.get_running_loop().create_future()
     dialling = Dialling(host, port, timeout_s, answer.set_result)
     try:
@@ -189,7 +189,7 @@ async def open_target(host: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
         raise
     if isinstance(result, TargetFailed):
         raise result
-    return relay(result)
+    return result
 
 
 class SocketOpening:

@@ -228,9 +228,8 @@ def test_a_caller_that_comes_with_the_listeners_confirmation_is_let_in(ssh_path,
         port = find_free_port()
         async with contextlib.AsyncExitStack() as stack:
             local = await stack.enter_async_context(open_target(echo))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             ends = await stack.enter_async_context(
-                open_shadow(**exposing(port, Origin("127.0.0.1", local, tasks)))
+                open_shadow(**exposing(port, Origin("127.0.0.1", local)))
             )
             inbound = ends.shadow.inbound
             inbound.start()
@@ -309,13 +308,13 @@ def test_a_laptop_that_says_something_is_busy_and_not_gone(monkeypatch):
         async def connect_late(*target, **options):
             connecting.set()
             await go_on.wait()
-            return await target_module.open_target(*target, **options)
+            return await target_module.connect_target(*target, **options)
 
         async with open_exposed(echo) as (port, _, _):
             reader, writer = await call(port)
             writer.write(b".")
             await reader.readexactly(1)
-            monkeypatch.setattr(inbound, "open_target", connect_late)
+            monkeypatch.setattr(inbound, "connect_target", connect_late)
             asked = asyncio.ensure_future(ask(port, b"laptop"))
             await connecting.wait()
             for _ in range(20):

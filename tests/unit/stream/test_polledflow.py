@@ -10,7 +10,7 @@ import pytest
 from ktnet.stream.loop import run as run_on_ours
 from ktnet.stream.polledflow import HIGH_BYTES, PolledFlow
 from ktnet.stream.polling import READ_BYTES, get_poller
-from ktnet.stream.target import open_target, relay
+from ktnet.stream.target import connect_target, relay
 
 TCP_CLOSE = 7
 """Of include/net/tcp_states.h, the first octet of TCP_INFO."""
@@ -99,7 +99,7 @@ def test_a_target_that_has_closed_both_halves_is_no_error_of_the_flow(run_loop) 
 
     async def run() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            receiver, flow = await open_target(*server.getsockname()[:2]), FlowRecord()
+            receiver, flow = relay(await connect_target(*server.getsockname()[:2])), FlowRecord()
             accepted, _ = server.accept()
             receiver.opened(flow)
             accepted.sendall(b"bye")

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from ktnet.stream.target import TargetFailed, build_failure, open_target
+from ktnet.stream.target import TargetFailed, build_failure, connect_target
 from ktnet.wire.flow import OpenFailure
 
 
@@ -40,7 +40,7 @@ def test_a_name_that_is_not_found():
 def test_nobody_answering_is_a_time_out_and_leaves_no_socket():
     async def scenario(port):
         with pytest.raises(TargetFailed) as caught:
-            await open_target("127.0.0.1", port, timeout_s=0.2)
+            await connect_target("127.0.0.1", port, timeout_s=0.2)
         assert caught.value.failure is OpenFailure.TIMED_OUT
 
     # Linux drops SYNs for a listener whose queue is full.
