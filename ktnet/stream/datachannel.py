@@ -21,14 +21,13 @@ from ktnet.stream.internals import TakenChannel
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.pacing import Pacer
 from ktnet.wire.sshchannel import Terms
-from ktnet.wire.window import PACKET_BYTES
+from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 
-PROMPT_BYTES = 128 * 1024
+PROMPT_BYTES = 2 * PACKET_BYTES
 """Taken bytes after which the peer is told, so that it knows how much is on its way."""
 
-INTERACTIVE_PROMPT_BYTES = 64 * 1024
-INTERACTIVE_PACKET_BYTES = 64 * 1024
-"""The same, and the largest packet, while somebody waits for answers."""
+INTERACTIVE_PROMPT_BYTES = INTERACTIVE_PACKET_BYTES
+"""The same while somebody waits for answers."""
 
 SMALL_BYTES = 2048
 """What a flow sends that waits for answers."""

@@ -23,6 +23,8 @@ from ktnet.stream.control import ChannelControl, Serve
 from ktnet.stream.intake import Intake, open_intake
 from ktnet.stream.internals import Hold
 from ktnet.stream.outlet import Outlet
+from ktnet.stream.polling import find_poller
+from ktnet.stream.scratch import PACKET_START, find_scratch
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.congestion import Congestion
 from ktnet.wire.sshchannel import MSG_CHANNEL_OPEN
@@ -42,7 +44,7 @@ from ktnet.wire.sshrecord import (
     put_data_header,
     put_window_adjust,
 )
-from ktnet.wire.window import PACKET_BYTES
+from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 
 if TYPE_CHECKING:
     from ktnet.stream.datachannel import DataChannel
@@ -54,9 +56,11 @@ IN_BYTES = 4 * PACKET_BYTES
 LEAST_ROOM_BYTES = PACKET_BYTES
 """To read into: below, what is left in the buffer is moved to its front."""
 
-BATCH_BYTES = 2 * PACKET_BYTES
-"""Sealed bytes that go out at once, and not at the end of the turn. All of it stays in a
-processor's cache from the application's read to the kernel's copy."""
+AT_ONCE_BYTES = 2 * PACKET_BYTES
+"""Taken from the stream at once, where nobody waits for answers."""
+
+BATCH_BYTES = 128 * 1024
+"""Sealed bytes that go out at once, and not at the end of the turn."""
 
 ALONE_BYTES = 4096
 ALONE_INTERVAL_S = 0.0001
@@ -82,6 +86,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._interactive_until_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._intake: Intake | None = None
+        self._poller = find_poller()
         self._hold: Hold | None = None
         self._channels: dict[int, DataChannel] = {}
         self._control = ChannelControl(self.send_control)
@@ -166,9 +171,11 @@ class DataPath(asyncio.BufferedProtocol):
             self._in_start = self._in_end = 0
         elif IN_BYTES - self._in_end < LEAST_ROOM_BYTES:
             rest = self._in_end - self._in_start
-            self._in[:rest] = self._in[self._in_start : self._in_end]
+            self._in_view[:rest] = self._in_view[self._in_start : self._in_end]
             self._in_start, self._in_end = 0, rest
-        return self._in_view[self._in_end :]
+        interactive = self.is_interactive(self.now_s())
+        most = INTERACTIVE_PACKET_BYTES if interactive else AT_ONCE_BYTES
+        return self._in_view[self._in_end : self._in_end + most]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many have come."""
@@ -301,6 +308,8 @@ class DataPath(asyncio.BufferedProtocol):
     def note_interactive(self, now_s: float) -> None:
         """Somebody has sent little, and waits for an answer."""
         self._interactive_until_s = now_s + INTERACTIVE_S
+        if self._poller is not None:
+            self._poller.interactive_until_s = self._interactive_until_s
 
     def is_interactive(self, now_s: float) -> bool:
         """Whether somebody is waiting who must not wait behind bulk."""
@@ -319,19 +328,21 @@ class DataPath(asyncio.BufferedProtocol):
 
     def send_data(self, number: int, data: memoryview) -> None:
         """Seal at most PACKET_BYTES for the peer's channel `number`; only while `may_send`."""
-        start = self._out_end
         data_bytes = len(data)
+        if (scratch := find_scratch(data)) is not None:
+            payload_bytes = put_data_header(scratch, PACKET_START, number, data_bytes)
+            self._seal_from(scratch.whole, PACKET_START, payload_bytes)
+            return
+        start = self._out_end
         payload_bytes = put_data_header(self._out, start, number, data_bytes)
         begin = start + DATA_OFFSET
-        self._out[begin : begin + data_bytes] = data
-        self._seal(start, payload_bytes)
+        self._out_view[begin : begin + data_bytes] = data
+        self._seal(payload_bytes)
 
     def send_window_adjust(self, number: int, more_bytes: int) -> None:
         """Let the peer send so many bytes more on its channel `number`."""
         if self.may_send():
-            self._seal(
-                self._out_end, put_window_adjust(self._out, self._out_end, number, more_bytes)
-            )
+            self._seal(put_window_adjust(self._out, self._out_end, number, more_bytes))
         else:  # asyncssh keeps it while keys are being renewed
             words = (number.to_bytes(4, "big"), more_bytes.to_bytes(4, "big"))
             self._ssh.send_packet(MSG_WINDOW_ADJUST, b"".join(words))
@@ -341,18 +352,23 @@ class DataPath(asyncio.BufferedProtocol):
         if self.may_send():
             begin = self._out_end + PAYLOAD_OFFSET
             self._out[begin : begin + len(payload)] = payload
-            self._seal(self._out_end, len(payload))
+            self._seal(len(payload))
         else:  # as above
             self._ssh.send_packet(payload[0], payload[1:])
 
-    def _seal(self, start: int, payload_bytes: int) -> None:
+    def _seal(self, payload_bytes: int) -> None:
+        """What lies where the next packet is to be."""
+        self._seal_from(self._out_view, self._out_end, payload_bytes)
+
+    def _seal_from(self, view: memoryview, start: int, payload_bytes: int) -> None:
         hold = self._hold
         assert hold is not None  # noqa: S101  (narrows the type)
         sealer = hold.sealer()
         assert sealer is not None  # noqa: S101  (as above)
-        end = self._out_end = sealer.seal(self._out_view, start, payload_bytes)
-        hold.count_sent(end - start)
-        if self._out_end >= BATCH_BYTES or self._is_alone(start, end):
+        before = self._out_end
+        end = self._out_end = sealer.seal(view, start, payload_bytes, self._out_view, before)
+        hold.count_sent(end - before)
+        if self._out_end >= BATCH_BYTES or self._is_alone(before, end):
             self.flush()
         elif not call_last(self.flush) and self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)

@@ -67,7 +67,7 @@ def _try_ciphers() -> None:
     for text in (b"a packet", b"another"):
         view = memoryview(bytearray(64))
         view[5 : 5 + len(text)] = text
-        end = sealer.seal(view, 0, len(text))
+        end = sealer.seal(view, 0, len(text), view, 0)
         packet, mac = bytes(view[: end - TAG_BYTES]), bytes(view[end - TAG_BYTES : end])
         plain = theirs.decrypt_packet(0, packet[:16], packet[16:], LENGTH_BYTES, mac)
         if plain is None or plain[1 : -plain[0]] != text:

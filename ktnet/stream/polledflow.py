@@ -9,7 +9,7 @@ import socket
 from collections import deque
 
 from ktnet.stream.batch import call_soon, run_batch
-from ktnet.stream.polling import BROKEN, ENDED, IN, OUT, READ_BYTES, Poller
+from ktnet.stream.polling import BROKEN, ENDED, IN, OUT, Poller
 from ktnet.stream.reset import cut_on_close
 from ktnet.wire.flow import Receiver
 
@@ -87,10 +87,11 @@ class PolledFlow:
 
     def _read(self) -> None:
         self._read_due = False
-        view = self._poller.buffer
+        poller = self._poller
         while self._is_readable and not (self._paused or self._over):
+            room = poller.find_room()
             try:
-                count = self._sock.recv_into(view)
+                count = self._sock.recv_into(room)
             except BlockingIOError:
                 self._is_readable = False
                 return
@@ -100,15 +101,15 @@ class PolledFlow:
             if not count:
                 self._end_reading()
                 return
-            if count < READ_BYTES and not self._has_end:
+            if count < len(room) and not self._has_end:
                 self._is_readable = False
             assert self._receiver is not None  # noqa: S101  (who has it read has attached one)
-            data = view[:count]
+            data = poller.scratch.take(count)
             self._receiver.data_received(data if self._takes_views else bytes(data))  # type: ignore[arg-type]
-            if count == READ_BYTES:
+            if count == len(room):
                 # There may be more, but others have something as well.
                 self._read_due = True
-                self._poller.loop.call_soon(run_batch, self._read)
+                poller.loop.call_soon(run_batch, self._read)
                 return
 
     def _end_reading(self) -> None:

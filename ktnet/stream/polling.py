@@ -12,14 +12,17 @@ import asyncio
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from ktnet.stream.batch import call_soon, is_batch_running, report, run_batch
+from ktnet.stream.scratch import Scratch
+from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 
 Handler = Callable[[int], object]
 """Is told which of the events below there are."""
 
-READ_BYTES = 256 * 1024
+READ_BYTES = PACKET_BYTES
 """Taken from a socket at once."""
 
 MOST_AT_ONCE = 256
@@ -40,11 +43,20 @@ class Poller:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, epoll: select.epoll) -> None:
         self.loop = loop
-        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.scratch = Scratch(READ_BYTES)
         """For whoever reads; what is in it has to be passed on before the next one does."""
+        self.interactive_until_s = 0.0
+        """As `time.monotonic` counts: until then somebody waits for answers."""
         self._epoll = epoll
         self.handlers: dict[int, Handler] = {}
         """By descriptor."""
+
+    def find_room(self) -> memoryview:
+        """Where to read into now, and no more than that before others get their turn."""
+        room = self.scratch.room
+        if time.monotonic() < self.interactive_until_s:
+            return room[:INTERACTIVE_PACKET_BYTES]
+        return room
 
     def add(self, sock: socket.socket, handler: Handler, *, writing: bool = False) -> None:
         """Have each change told: bytes, ends and errors, where wanted also room to write into."""
@@ -100,6 +112,11 @@ class Current(threading.local):
 
 
 CURRENT = Current()
+
+
+def find_poller() -> Poller | None:
+    """The same; None where there is no epoll."""
+    return get_poller() if hasattr(select, "epoll") else None
 
 
 def get_poller() -> Poller:

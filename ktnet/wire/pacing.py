@@ -14,8 +14,8 @@ from math import inf
 LEAST_BYTES = 128 * 1024
 """Always allowed: less would cost throughput on fast paths, where it is a fraction of a ms."""
 
-GAIN = 2.0
-"""Of rate times round trip: one for the path, one so that a faster path is noticed."""
+GAIN = 1.25
+"""Of rate times round trip: the path's own, and a part more so that a faster path is noticed."""
 
 PROBE_GAIN = 0.5
 """The same for a moment, while the least round trip is measured: the path's queue runs empty."""

@@ -59,26 +59,33 @@ class Sealer:
         self._aes = AESGCM(key)
         self._fixed, self._count = _split_iv(iv)
 
-    def seal(self, view: memoryview, start: int, payload_bytes: int) -> int:
-        """Make the payload that lies at `start` + PAYLOAD_OFFSET a packet; where that ends.
+    def seal(
+        self, view: memoryview, start: int, payload_bytes: int, out: memoryview, out_start: int
+    ) -> int:
+        """Make a packet of the payload that lies in `view` at `start` + PAYLOAD_OFFSET, at
+        `out_start` of `out`, which may be the same place; where that ends.
 
-        The view must have OVERHEAD_BYTES more than the payload.
+        Either must have OVERHEAD_BYTES more than the payload. What lies around the payload in
+        `view` is overwritten.
         """
         padding = -(1 + payload_bytes) % _BLOCK_BYTES
         if padding < _SMALLEST_PADDING:
             padding += _BLOCK_BYTES
         end = start + PAYLOAD_OFFSET + payload_bytes
         view[end : end + padding] = _ZEROS[:padding]
-        _LENGTH_AND_PADDING.pack_into(view, start, 1 + payload_bytes + padding, padding)
-        encrypted = start + LENGTH_BYTES
-        end += padding
+        length = 1 + payload_bytes + padding
+        _LENGTH_AND_PADDING.pack_into(view, start, length, padding)
+        if out is not view:
+            _LENGTH.pack_into(out, out_start, length)
+        encrypted, out_encrypted = start + LENGTH_BYTES, out_start + LENGTH_BYTES
+        out_end = out_encrypted + length + TAG_BYTES
         self._aes.encrypt_into(
             self._next_nonce(),
-            view[encrypted:end],
+            view[encrypted : encrypted + length],
             view[start:encrypted],
-            view[encrypted : end + TAG_BYTES],
+            out[out_encrypted:out_end],
         )
-        return end + TAG_BYTES
+        return out_end
 
     def seal_packet(self, header: bytes, packet: bytes) -> tuple[bytes, bytes]:
         """The same for a packet that is padded already: (what goes before the tag, tag)."""

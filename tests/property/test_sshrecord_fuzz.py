@@ -33,7 +33,8 @@ ivs = st.binary(min_size=12, max_size=12)
 def seal(sealer: Sealer, payload: bytes) -> bytes:
     buffer = bytearray(len(payload) + OVERHEAD_BYTES)
     buffer[PAYLOAD_OFFSET : PAYLOAD_OFFSET + len(payload)] = payload
-    return bytes(buffer[: sealer.seal(memoryview(buffer), 0, len(payload))])
+    view = memoryview(buffer)
+    return bytes(buffer[: sealer.seal(view, 0, len(payload), view, 0)])
 
 
 def open_all(opener: Opener, data: bytes) -> list[bytes]:
