@@ -26,7 +26,7 @@ from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 PROMPT_BYTES = 2 * PACKET_BYTES
 """Taken bytes after which the peer is told, so that it knows how much is on its way."""
 
-INTERACTIVE_PROMPT_BYTES = INTERACTIVE_PACKET_BYTES
+INTERACTIVE_PROMPT_BYTES = 64 * 1024
 """The same while somebody waits for answers."""
 
 SMALL_BYTES = 2048
@@ -221,7 +221,8 @@ class DataChannel:
         room = min(self._window, self._largest)
         if self._path.is_interactive(now_s):
             paced = self._pacer.room()
-            room = min(room, INTERACTIVE_PACKET_BYTES, room if paced is None else paced)
+            most = min(INTERACTIVE_PACKET_BYTES, self._pacer.piece())
+            room = min(room, most, room if paced is None else paced)
         return room
 
     def _send(self, piece: memoryview, now_s: float) -> None:

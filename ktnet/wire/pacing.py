@@ -14,11 +14,18 @@ from math import inf
 LEAST_BYTES = 128 * 1024
 """Always allowed: less would cost throughput on fast paths, where it is a fraction of a ms."""
 
-GAIN = 1.25
-"""Of rate times round trip: the path's own, and a part more so that a faster path is noticed."""
+SHORT_S = 0.002
+"""A round trip as short as this is processors' time more than a path's: there, rate times round
+trip is enough, and what is allowed beyond is a queue. On a far path it is twice that, so that a
+faster path is noticed (BBR doubles what it has in its start-up, too)."""
 
 PROBE_GAIN = 0.5
 """The same for a moment, while the least round trip is measured: the path's queue runs empty."""
+
+LEAST_PIECE_BYTES = 32 * 1024
+PIECE_S = 0.0005
+"""What goes out in one packet lasts so long on the path, or is as small as others' packets: behind
+the one that is under way everybody waits."""
 
 FORGET_S = 10.0
 """After which it is measured anew: paths change."""
@@ -77,11 +84,16 @@ class Pacer:
         elif now_s - self._measured_s > FORGET_S:
             self._probing = True
 
+    def piece(self) -> int:
+        """Bytes that one packet may have."""
+        return max(LEAST_PIECE_BYTES, int(self._rate * PIECE_S))
+
     def room(self) -> int | None:
         """Bytes that may go out now; None: not known yet, so don't hold back."""
         if self._least_round_trip_s == inf:
             return None
-        gain = PROBE_GAIN if self._probing else GAIN
-        needed = gain * self._rate * self._least_round_trip_s
+        least_s = self._least_round_trip_s
+        gain = PROBE_GAIN if self._probing else 1 + least_s / (least_s + SHORT_S)
+        needed = gain * self._rate * least_s
         allowed = max(LEAST_BYTES, 2 * self._adjustment, needed)
         return max(0, int(allowed) - self.in_flight)

@@ -22,7 +22,7 @@ def simulate(rate, round_trip_s, step_bytes, window_bytes=4 << 20, seconds=20.0)
     while now_s < seconds:
         room = pacer.room()
         room = window_bytes - pacer.in_flight if room is None else room
-        room = min(room, 64 * KIB, window_bytes - pacer.in_flight)
+        room = min(room, pacer.piece(), window_bytes - pacer.in_flight)
         if room > 0:
             pacer.sent(room, now_s)
             busy_until_s = max(busy_until_s, now_s) + room / rate
