@@ -1,4 +1,4 @@
-"""The SSH leg alone: `ssh -L` beside ktnet's own link and shadow, on a loopback of their own.
+"""The SSH leg alone: `ssh -L`, our own link and shadow, and what bounds them, on one loopback.
 
     sudo .venv/bin/python bench/leg.py [--rounds 5] [--seconds 1] [--only up_1,down_1] [--json]
 
@@ -69,6 +69,7 @@ def measure(rounds: int, seconds: float, names: list[str], wanted: Collection[st
             Way("raw", "127.0.0.1", 0, {}),
             stack.enter_context(open_ssh(directory)),
             stack.enter_context(open_ktnet(directory)),
+            stack.enter_context(open_bound()),
         ]
         if wanted:
             ways = [way for way in ways if way.name in wanted]
@@ -102,6 +103,21 @@ def open_ssh(directory: Path) -> Iterator[Way]:
         yield Way(
             "ssh", "127.0.0.1", 1000, {"client": [client.pid], "server": find_session(server)}
         )
+
+
+@contextlib.contextmanager
+def open_bound() -> Iterator[Way]:
+    """Two relays that only seal and open (`bound.py`)."""
+    command = [PYTHON, str(Path(__file__).with_name("bound.py"))]
+    services = (ECHO, SOURCE, DISCARD)
+    far = start([*command, "far", *(f"{port + 4000}:{port}" for port in services)], "ready")
+    near = start([*command, "near", *(f"{p + 3000}:{p + 4000}" for p in services)], "ready")
+    try:
+        pids = {"client": [near.pid], "server": [far.pid]}
+        yield Way("bound", "127.0.0.1", 3000, pids, only=("up_1", "down_1", "round_trip"))
+    finally:
+        stop(near)
+        stop(far)
 
 
 def wait_for_port(port: int) -> None:
