@@ -19,17 +19,27 @@ NAMES = {
 
 
 def run_rounds(paths: list[Way], measures: list[str], count: int, seconds: float) -> list[Round]:
+    """A way that fails at a measure (sshuttle at 64 uploads, say) has no figures there, and is said
+    to have failed; the others go on."""
     rounds: list[Round] = []
+    failed: set[tuple[str, str]] = set()
     for number in range(count):
         rounds.append({})
         for measure in measures:
             rounds[-1][measure] = {}
             # Turned round each time, so that nobody always comes first.
             for path in paths if number % 2 else reversed(paths):
-                if path.only and measure not in path.only:
+                if (path.only and measure not in path.only) or (measure, path.name) in failed:
                     continue
                 print(f"\r{number + 1}/{count} {measure} {path.name}   ", end="", file=sys.stderr)
-                rounds[-1][measure][path.name] = MEASURES[measure](path, seconds)
+                try:
+                    rounds[-1][measure][path.name] = MEASURES[measure](path, seconds)
+                except RuntimeError as error:
+                    print(f"\n{path.name} failed at {measure}: {error}", file=sys.stderr)
+                    failed.add((measure, path.name))
+    for measure, name in failed:
+        for each in rounds:
+            each[measure].pop(name, None)
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
     return rounds
 
