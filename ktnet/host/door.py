@@ -18,7 +18,6 @@ from ktnet.errors import Conflict, KtnetError, LocalProtocolError, RemoteProtoco
 from ktnet.host.checker import check_link, check_routes
 from ktnet.host.facts import HostFacts
 from ktnet.host.journal import (
-    DIRECTORY,
     Found,
     Journal,
     namespaces,
@@ -26,6 +25,7 @@ from ktnet.host.journal import (
     open_journals,
     remove_drafts,
 )
+from ktnet.host.leftovers import DIRECTORY
 from ktnet.host.netlink import Netlink, is_ipv6_there
 from ktnet.host.plan import HELD, LinkPlan
 from ktnet.host.resolved import is_resolved_there, revert_resolved, tell_resolved
