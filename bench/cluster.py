@@ -289,7 +289,7 @@ def open_sshuttle(
 ) -> Iterator[Way]:
     prefix = prefix_of(lab, name)
     # It redirects what is routed, wherever to: so here to nobody.
-    route = ["ip", "route", "add", f"{BEHIND}/32", "via", "192.168.64.250"]
+    route = ["ip", "route", "replace", f"{BEHIND}/32", "via", "192.168.64.250"]
     subprocess.run([*prefix, *route], check=True)
     ssh = " ".join(build_client_command(directory))
     process = subprocess.Popen(
