@@ -147,9 +147,9 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> N
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
-    names = sorted(known)
     import difflib
 
+    names = sorted(known)
     close = difflib.get_close_matches(key, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"

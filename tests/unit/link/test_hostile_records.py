@@ -5,44 +5,24 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tunnel_ends import echo, open_flow, open_shadow, open_target, open_tunnel, run, until
+from tunnel_ends import Between, echo, open_flow, open_shadow, open_target, open_tunnel, run, until
 
 from ktnet.errors import RemoteProtocolError
 from ktnet.wire.window import LARGEST_BYTES
 
 
-class Spoiled(asyncio.Protocol):
-    """Stands before another protocol, and changes one bit of what comes when told to."""
+class Spoiled(Between):
+    """Changes one bit of what comes when told to."""
 
     def __init__(self, protocol):
-        self._protocol = protocol
+        super().__init__(protocol)
         self.spoil = False
-
-    def connection_made(self, transport):
-        self._protocol.connection_made(transport)
 
     def data_received(self, data):
         if self.spoil:
             self.spoil = False
             data = data[:-1] + bytes([data[-1] ^ 1])
-        if not isinstance(self._protocol, asyncio.BufferedProtocol):
-            self._protocol.data_received(data)
-            return
-        while data:
-            buffer = self._protocol.get_buffer(len(data))
-            count = min(len(buffer), len(data))
-            buffer[:count] = data[:count]
-            self._protocol.buffer_updated(count)
-            data = data[count:]
-
-    def connection_lost(self, exc):
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self):
-        self._protocol.pause_writing()
-
-    def resume_writing(self):
-        self._protocol.resume_writing()
+        super().data_received(data)
 
 
 def test_one_bit_that_was_changed_ends_the_connection():

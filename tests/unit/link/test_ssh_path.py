@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncssh
 import pytest
-from tunnel_ends import echo, open_flow, open_shadow, open_target, open_tunnel, run
+from tunnel_ends import Between, echo, open_flow, open_shadow, open_target, open_tunnel, run
 
 from ktnet.stream import internals
 from ktnet.stream.carrier import PlainCarrier
@@ -76,28 +74,12 @@ def test_a_plain_socket_is_read_past_asyncio_and_not_where_somebody_stands_betwe
     if ssh_path != "own":
         pytest.skip("asyncssh reads what it carries itself")
 
-    class Between(asyncio.Protocol):
-        def __init__(self, protocol):
-            self._protocol = protocol
-            self.received = 0
-
-        def connection_made(self, transport):
-            self._protocol.connection_made(transport)
-
-        def connection_lost(self, exc):
-            self._protocol.connection_lost(exc)
-
-        def pause_writing(self):
-            self._protocol.pause_writing()
-
-        def resume_writing(self):
-            self._protocol.resume_writing()
+    class Counting(Between):
+        received = 0
 
         def data_received(self, data):
             self.received += len(data)
-            buffer = self._protocol.get_buffer(len(data))
-            buffer[: len(data)] = data
-            self._protocol.buffer_updated(len(data))
+            super().data_received(data)
 
     async def scenario():
         betweens = []
@@ -105,7 +87,7 @@ def test_a_plain_socket_is_read_past_asyncio_and_not_where_somebody_stands_betwe
 
             async def dial(factory):
                 def build():
-                    betweens.append(Between(factory()))
+                    betweens.append(Counting(factory()))
                     return betweens[-1]
 
                 return await ends.dial(build)

@@ -35,6 +35,36 @@ async def until(condition, timeout_s=10.0):
             await asyncio.sleep(0.005)
 
 
+class Between(asyncio.Protocol):
+    """Stands before another protocol, and passes everything on."""
+
+    def __init__(self, protocol):
+        self._protocol = protocol
+
+    def connection_made(self, transport):
+        self._protocol.connection_made(transport)
+
+    def data_received(self, data):
+        if not isinstance(self._protocol, asyncio.BufferedProtocol):
+            self._protocol.data_received(data)
+            return
+        while data:
+            buffer = self._protocol.get_buffer(len(data))
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            self._protocol.buffer_updated(count)
+            data = data[count:]
+
+    def connection_lost(self, exc):
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self):
+        self._protocol.pause_writing()
+
+    def resume_writing(self):
+        self._protocol.resume_writing()
+
+
 class Recorder:
     """A Receiver that remembers what it was told, and checks that the order is allowed."""
 
