@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
-from connect_client import open_connection, wait_until
+from connect_client import open_connection, wait_for_cluster_dns
 from dnslib import EDNS0, DNSRecord
 from forked_command import ask_command
 from name_scene import (
@@ -272,17 +273,8 @@ def scale(lab: Lab, name: str, replicas: int) -> None:
         time.sleep(0.1)
 
 
-def wait_for_cluster_dns(lab: Lab, asker: str, name: str, expected: list[str]) -> None:
-    """Until the cluster's own DNS tells just these, which is a moment after the pods are ready.
-
-    What it told before it would tell for its 30 s, so it is made to forget that.
-    """
-
-    def found() -> list[str]:
-        lab.fault("dns-forget")
-        return addresses_of(lab.call(ask_asker, asker, [(question(name), "udp")])[0])
-
-    wait_until(lambda: found() == expected)
+def is_told_to_pods(lab: Lab, asker: str, name: str, expected: list[str]) -> bool:
+    return addresses_of(lab.call(ask_asker, asker, [(question(name), "udp")])[0]) == expected
 
 
 def test_a_headless_service_follows_the_scaling(lab: Lab, asker: str) -> None:
@@ -296,7 +288,8 @@ def test_a_headless_service_follows_the_scaling(lab: Lab, asker: str) -> None:
         pods = sorted(each["status"]["podIP"] for each in api(lab, "GET", selector)["items"])
         assert len(pods) == number
         name = f"headless{number}.demo"
-        wait_for_cluster_dns(lab, asker, f"{name}.svc.cluster.local", pods)
+        whole_name = f"{name}.svc.cluster.local"
+        wait_for_cluster_dns(lab, partial(is_told_to_pods, lab, asker, whole_name, pods))
         deadline_s = time.monotonic() + 10
         while (found := addresses_of(lab.call(ask_proxy, question(name)))) != pods:
             assert time.monotonic() < deadline_s, (name, found, pods)
@@ -332,12 +325,13 @@ def test_a_name_that_was_asked_before_follows_the_scaling(lab: Lab, asker: str) 
         staying = [each for each in listed if "deletionTimestamp" not in each["metadata"]]
         return sorted(each["status"]["podIP"] for each in staying)
 
+    wait_for_cluster_dns(lab, lambda: is_told_to_pods(lab, asker, name, pods()))
     lab.call(wait_for_addresses, name, pods())
     scale(lab, "tomcat", 3)
     # A pod is told of one address for up to 30 s; then, or when CoreDNS is new, of all.
     message = (question(name), "udp")
     assert len(addresses_of(lab.call(ask_asker, asker, [message])[0])) == 1
-    lab.fault("dns-forget")
+    wait_for_cluster_dns(lab, lambda: is_told_to_pods(lab, asker, name, pods()))
     lab.call(wait_for_addresses, name, pods())
     assert len(pods()) == 3
     (theirs,) = lab.call(ask_asker, asker, [message])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from connect_client import wait_until
+from connect_client import wait_for_cluster_dns, wait_until
 from dashboard_scene import open_dashboard
 from forked_command import ask_command
 from held_connections import hold, open_connections
@@ -65,18 +65,12 @@ def held_caller(lab: Lab, host: str, port: int) -> Any:
     return hold(lab.exec("kubectl", "-n", "demo", "exec", "-i", "deploy/web", "--", *inside))
 
 
-def wait_for_name(lab: Lab, host: str) -> None:
-    """The cluster's DNS and the nodes hear of a Service a moment after the API server does. Asked
-    before, the DNS would deny the name for 30 s, so it is made to forget that."""
+def is_known(lab: Lab, host: str) -> bool:
+    """Whether a pod finds the name."""
     program = "import socket, sys; socket.getaddrinfo(sys.argv[1], 80)"
-    inside = ("-n", "demo", "exec", "deploy/web", "--", "python3", "-c", program, host)
-
-    def is_known() -> bool:
-        lab.fault("dns-forget")
-        command = lab.exec("kubectl", *inside)
-        return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
-
-    wait_until(is_known)
+    inside = ("exec", "deploy/web", "--", "python3", "-c", program, host)
+    command = lab.exec("kubectl", "-n", "demo", *inside)
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def read_status(lab: Lab) -> dict[str, Any]:
@@ -170,8 +164,9 @@ def test_run_knows_caller_and_process(lab: Lab) -> None:
         open_command(lab, "run", "mine", "--expose", "8080:80") as run,
     ):
         run.wait_for("ready")
-        wait_for_name(lab, "mine.demo.svc.cluster.local")
-        with held_caller(lab, "mine.demo.svc.cluster.local", 80):
+        host = "mine.demo.svc.cluster.local"
+        wait_for_cluster_dns(lab, lambda: is_known(lab, host))
+        with held_caller(lab, host, 80):
             (connection,) = read_status(lab)["connections"]
             assert connection["inbound"] is True
             assert connection["destination"] == ["127.0.0.1", 8080]
