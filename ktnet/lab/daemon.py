@@ -167,7 +167,7 @@ async def run_lab(directory: LabDirectory, laptops: int, say_ready: Callable[[],
             server=server.url,
         )
         handlers = {
-            **build_handlers(directory, state, store, dns, office, ending),
+            **build_handlers(directory, state, store, dns, office, proxy, ending),
             "user": build_user_handler(users),
         }
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
@@ -236,6 +236,7 @@ def build_handlers(
     store: Store,
     dns: ClusterDns,
     office: OfficeDns,
+    proxy: Proxy,
     ending: asyncio.Event,
 ) -> dict[str, Handler]:
     """What the control socket can be asked."""
@@ -264,8 +265,13 @@ def build_handlers(
     def cluster_queries(_: dict[str, Any]) -> list[dict[str, object]]:
         return dns.list_queries()
 
+    async def settle(_: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.gather(proxy.settle(), dns.settle())
+        return {}
+
     return {
         "status": status,
+        "settle": settle,
         "shutdown": shutdown,
         "office-queries": office_queries,
         "cluster-queries": cluster_queries,

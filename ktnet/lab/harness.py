@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from ktnet.lab.census import take_census
+from ktnet.lab.control import ask
 from ktnet.lab.entering import enter
 from ktnet.lab.faults.client import happen
 from ktnet.lab.launch import add_user
+from ktnet.lab.state import LabDirectory
 from ktnet.lab.visit import visit
 
 KTNET = (sys.executable, "-m", "ktnet")
@@ -103,6 +105,14 @@ class Lab:
     def fault(self, what: str, **arguments: Any) -> Any:
         """Makes something happen to the lab (see docs/lab.md); raises KtnetError."""
         return happen(self.name, what, **arguments)
+
+    def settle(self) -> None:
+        """Until the node and the cluster's DNS know all that the API holds by now.
+
+        Who asks earlier may reach what a Service was before, or be told that there is no such
+        name, which CoreDNS then remembers.
+        """
+        ask(LabDirectory(self.name).socket, {"do": "settle"})
 
     def call(self, function: Callable[..., Any], *arguments: Any, laptop: int = 1) -> Any:
         """Calls a function of an importable module inside the laptop, in a process of its own.

@@ -25,7 +25,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ktnet.errors import HostNetworkError
 from ktnet.lab.api.store import Store
 from ktnet.lab.node.network import run_nft
-from ktnet.lab.propagation import run_after_changes
+from ktnet.lab.propagation import Follower
 
 Obj = dict[str, Any]
 
@@ -187,11 +187,16 @@ class Proxy:
         self._pod_range = pod_range
         self._loaded: list[ServicePort] | None = None
         self._changed = asyncio.Condition()
+        self._follower = Follower(store, ("services", "endpointslices"), self._refresh)
 
     async def run(self) -> None:
         """Until cancelled; raises HostNetworkError where nft refuses."""
         await self._refresh()
-        await run_after_changes(self._store, ("services", "endpointslices"), self._refresh)
+        await self._follower.run()
+
+    async def settle(self) -> None:
+        """Until the node's rules are as the API has the Services by now."""
+        await self._follower.settle()
 
     async def wait_until(self, holds: Callable[[list[ServicePort]], bool]) -> None:
         """Until what the node has loaded is as wanted."""

@@ -181,19 +181,6 @@ def differences(before: dict[str, Any], after: dict[str, Any], *kinds: str) -> l
     return [f"{k}: {before[k]!r} -> {after[k]!r}" for k in kinds if before[k] != after[k]]
 
 
-def wait_for_cluster_dns(lab: Lab, is_told: Callable[[], bool]) -> None:
-    """Until the cluster's own DNS tells what it is to tell, which is a moment after the API knows.
-
-    What it told before it would tell for its 30 s, so it is made to forget that each time.
-    """
-
-    def is_told_anew() -> bool:
-        lab.fault("dns-forget")
-        return is_told()
-
-    wait_until(is_told_anew)
-
-
 def read_processor_s(pid: int) -> float:
     """How long a process has had a processor: proc(5), utime and stime."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -163,6 +163,7 @@ def open_member(
     mark = ("--mode", "auto", "--expose", expose, "--version-mark", name)
     with open_command(lab, "mesh", service, *mark, *options, laptop=laptop) as member:
         member.wait_for("ready")
+        lab.settle()
         yield member
 
 

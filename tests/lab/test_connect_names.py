@@ -8,13 +8,13 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
-from connect_client import open_connection, wait_for_cluster_dns
+from connect_client import open_connection, wait_until
 from dnslib import EDNS0, DNSRecord
 from forked_command import ask_command
 from name_scene import (
@@ -271,6 +271,19 @@ def scale(lab: Lab, name: str, replicas: int) -> None:
     while api(lab, "GET", path)["status"].get("readyReplicas", 0) != replicas:
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
+
+
+def wait_for_cluster_dns(lab: Lab, is_told: Callable[[], bool]) -> None:
+    """Until the cluster's own DNS tells what it is to tell, which is a moment after the API knows.
+
+    What it told before it would tell for its 30 s, so it is made to forget that each time.
+    """
+
+    def is_told_anew() -> bool:
+        lab.fault("dns-forget")
+        return is_told()
+
+    wait_until(is_told_anew)
 
 
 def is_told_to_pods(lab: Lab, asker: str, name: str, expected: list[str]) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from connect_client import wait_for_cluster_dns, wait_until
+from connect_client import wait_until
 from dashboard_scene import open_dashboard
 from forked_command import ask_command
 from held_connections import hold, open_connections
@@ -63,14 +63,6 @@ def lab() -> Iterator[Lab]:
 def held_caller(lab: Lab, host: str, port: int) -> Any:
     inside = ["python3", "-c", CALLER, host, str(port)]
     return hold(lab.exec("kubectl", "-n", "demo", "exec", "-i", "deploy/web", "--", *inside))
-
-
-def is_known(lab: Lab, host: str) -> bool:
-    """Whether a pod finds the name."""
-    program = "import socket, sys; socket.getaddrinfo(sys.argv[1], 80)"
-    inside = ("exec", "deploy/web", "--", "python3", "-c", program, host)
-    command = lab.exec("kubectl", "-n", "demo", *inside)
-    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def read_status(lab: Lab) -> dict[str, Any]:
@@ -165,7 +157,7 @@ def test_run_knows_caller_and_process(lab: Lab) -> None:
     ):
         run.wait_for("ready")
         host = "mine.demo.svc.cluster.local"
-        wait_for_cluster_dns(lab, lambda: is_known(lab, host))
+        lab.settle()
         with held_caller(lab, host, 80):
             (connection,) = read_status(lab)["connections"]
             assert connection["inbound"] is True
@@ -182,6 +174,7 @@ def test_run_knows_caller_and_process(lab: Lab) -> None:
 def test_exchange(lab: Lab) -> None:
     with open_app(lab, 8080), open_command(lab, "exchange", "tomcat", "--expose", "8080") as taken:
         taken.wait_for("ready")
+        lab.settle()
         with held_caller(lab, "tomcat.demo.svc.cluster.local", 80):
             (connection,) = read_status(lab)["connections"]
             assert (connection["inbound"], connection["bytes_down"]) == (True, 5)
@@ -191,8 +184,7 @@ def test_exchange(lab: Lab) -> None:
 
 def test_mesh(lab: Lab) -> None:
     with open_http_app(lab, "alice"), open_member(lab, "alice") as member:
-        # The nodes hear a moment later than the API server where the Service leads.
-        wait_until(lambda: mix(lab, 20, 2, "alice")["failed"] == 0)
+        assert mix(lab, 20, 2, "alice")["failed"] == 0
         counts = read_status(lab)["flows"]
         assert counts["flows_total"] >= 1
         assert min(counts["bytes_up"], counts["bytes_down"]) > 20 * 10

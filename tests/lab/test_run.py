@@ -37,6 +37,7 @@ def test_everything_that_comes_to_the_service_reaches_the_laptop(lab: Lab) -> No
     before = lab.census()
     with open_app(lab, 8080), open_command(lab, "run", "mine", "--expose", "8080:80", "-v") as run:
         run.wait_for("ready")
+        lab.settle()
         host = "mine.demo.svc.cluster.local"
         found = call(lab, host, 80, "ids", str(REQUESTS), "20")
         assert found == {"asked": REQUESTS, "wrong": [], "failed": 0}
@@ -63,6 +64,7 @@ def test_a_stopped_process_is_refused_and_its_user_is_told(lab: Lab) -> None:
     with open_command(lab, "run", "again", "--expose", "8081:8081") as run:
         run.wait_for("nothing listens on 127.0.0.1:8081")
         run.wait_for("ready")
+        lab.settle()
         for _ in range(2):
             assert call(lab, host, 8081, "once", "id+1") == {"error": "ConnectionRefusedError"}
             with open_app(lab, 8081):
@@ -76,6 +78,7 @@ def test_a_tunnel_that_is_cut_comes_back_with_its_ports(lab: Lab) -> None:
     host = "cut.demo.svc.cluster.local"
     with open_app(lab, 8082), open_command(lab, "run", "cut", "--expose", "8082:8082") as run:
         run.wait_for("ready")
+        lab.settle()
         for deed in ("cut", "reset"):
             lab.fault("forwards", deed=deed)
             run.wait_for("is back")

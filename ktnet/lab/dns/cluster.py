@@ -15,7 +15,7 @@ from ktnet.lab.dns.message import build_response
 from ktnet.lab.dns.querylog import QueryLog
 from ktnet.lab.dns.socket import open_dns_server
 from ktnet.lab.dns.zone import Answer, Zone
-from ktnet.lab.propagation import run_after_changes
+from ktnet.lab.propagation import Follower
 
 
 class ClusterDns:
@@ -27,12 +27,15 @@ class ClusterDns:
         self._cache = Cache()
         self._queries = QueryLog()
         self._asker = ""
+        self._follower = Follower(store, ("services", "endpointslices", "namespaces"), self.refresh)
 
     async def run(self) -> None:
         """Follows the API until cancelled."""
-        await run_after_changes(
-            self._store, ("services", "endpointslices", "namespaces"), self.refresh
-        )
+        await self._follower.run()
+
+    async def settle(self) -> None:
+        """Until it has heard of all that the API holds by now."""
+        await self._follower.settle()
 
     def respond(self, query: bytes, udp: bool, asker: str) -> bytes | None:
         """The answer to a query's bytes."""
