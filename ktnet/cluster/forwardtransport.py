@@ -20,6 +20,7 @@ from aiohttp._websocket.helpers import websocket_mask
 
 from ktnet.cluster.server.upgrade import Upgraded, feed_buffered
 from ktnet.errors import KtnetError, RemoteProtocolError, TunnelError
+from ktnet.stream.unsent import limit_unsent
 from ktnet.wire.portforward import (
     DATA_PREFIX,
     ClientDecoder,
@@ -308,6 +309,7 @@ class ForwardTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self._lower = transport
         # Any byte that is left there blocks. (By TLS's rule that is from `high` on, else above it.)
         transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0)
+        limit_unsent(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: with a goodbye it is our wish, or the server's."""

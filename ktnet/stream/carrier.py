@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ktnet.stream.control import ChannelControl, Serve
 from ktnet.stream.datapath import DataPath
 from ktnet.stream.internals import find_obstacle, is_forced_off
+from ktnet.stream.unsent import limit_unsent
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.congestion import HIGH_BYTES, LOW_BYTES, Congestion
 
@@ -81,6 +82,7 @@ class PlainCarrier(asyncio.Protocol):
             return
         self._admitted = True
         transport.set_write_buffer_limits(high=HIGH_BYTES, low=LOW_BYTES)
+        limit_unsent(transport)
         self._ssh.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
