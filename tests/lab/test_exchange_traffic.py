@@ -90,6 +90,7 @@ def test_no_request_fails_over_a_whole_exchange(lab: Lab, mode: str) -> None:
     with open_loop(lab, SHOP, 80) as found, open_app(lab, 8080):
         with open_command(lab, "exchange", "shop", "--expose", "8080", "--mode", mode) as client:
             client.wait_for("ready")
+            lab.settle()
             kind = "deployments" if mode == "scale" else "services"
             shop = read_object(lab, kind, "shop")
             assert ANNOTATION in shop["metadata"]["annotations"]
@@ -268,7 +269,7 @@ def test_whatever_happens_meanwhile_it_comes_back_and_goes_back(lab: Lab) -> Non
         patch_shop(lab, {"metadata": {"labels": {"seen": "meanwhile"}}})
         lab.fault("forwards", deed="cut")
         client.wait_for("is back")
-        assert answers(lab, "laptop")
+        wait_until(lambda: answers(lab, "laptop"), 20)
         lab.fault("restart-api", seconds=1)
         client.wait_for("is back")
         wait_until(lambda: answers(lab, "laptop"), 20)
