@@ -3,11 +3,13 @@
     sudo .venv/bin/python bench/dashboard.py [--rounds 12] [--seconds 10] [--json]
 
 Brings up a lab with a connected laptop and a `ktnet dashboard` on it; directly, since by
-port-forward the lab's API server, which is Python too, is what is measured. A round measures each
-direction twice, one right after the other, and turned round each time: nobody looks; and somebody
-does: a page is open (its stream is read as a browser would, without drawing), and
-`ktnet status --local -o json` is run once. As long as a slot is the page's interval between two
-looks at the cluster (10 s), as much is looked at in it as in any ten seconds of a whole day.
+port-forward the lab's API server, which is Python too, is what is measured. In each direction one
+connection carries as much as it can, all the time: what two connections make of their starts
+differs by more than what is asked here. Meanwhile a round has a slot in which nobody looks and one
+in which somebody does, in turns first: a page is open (its stream is read as a browser would,
+without drawing), and `ktnet status --local -o json` is run once. As long as a slot is the page's
+interval between two looks at the cluster (10 s), as much is looked at in it as in any ten seconds
+of a whole day.
 
 Each round gives a ratio, looked at to not, so what else the machine does meets both. Printed are
 the median of the ratios and, by the bootstrap, between what it lies with 95 % confidence:
@@ -33,6 +35,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,21 +119,40 @@ def open_dashboard(lab: Lab):
 def run(plan: Plan) -> tuple[dict, list[dict]]:
     """Shares of a core by process and way, and of each round the figures by direction and way."""
     shares = measure_shares(plan)
-    transfers = {"up": send, "down": receive}
-    for transfer in transfers.values():
-        transfer(plan.seconds)  # the first one grows buffers
-    rounds = []
-    for number in range(plan.rounds):
-        ways = WAYS if number % 2 else WAYS[::-1]
-        rounds.append({each: {} for each in DIRECTIONS})
-        for direction in DIRECTIONS:
-            for way in ways:
-                with open_page(plan.url) if way == "looked at" else contextlib.nullcontext():
-                    figures = measure(plan, transfers[direction], way)
-                rounds[-1][direction][way] = figures
-        print(f"\r{number + 1}/{plan.rounds}", end="", file=sys.stderr)
+    rounds: list[dict] = [{each: {} for each in DIRECTIONS} for _ in range(plan.rounds)]
+    for direction, transfer in (("up", send), ("down", receive)):
+        with open_load(transfer) as load:
+            time.sleep(plan.seconds)
+            for number, each in enumerate(rounds):
+                for way in WAYS if number % 2 else WAYS[::-1]:
+                    page = open_page(plan.url) if way == "looked at" else contextlib.nullcontext()
+                    with page:
+                        each[direction][way] = measure(plan, load, way)
+                print(f"\r{direction} {number + 1}/{plan.rounds}", end="", file=sys.stderr)
     print("\r" + " " * 20 + "\r", end="", file=sys.stderr)
     return shares, rounds
+
+
+@dataclass
+class Load:
+    """A connection that is busy."""
+
+    bytes: int = 0
+    """That have passed here."""
+    over: bool = False
+
+
+@contextlib.contextmanager
+def open_load(transfer):
+    """Busy while the context is open."""
+    load = Load()
+    thread = threading.Thread(target=transfer, args=(load,))
+    thread.start()
+    try:
+        yield load
+    finally:
+        load.over = True
+        thread.join()
 
 
 @contextlib.contextmanager
@@ -145,18 +167,18 @@ def open_page(url: str):
             reader.kill()
 
 
-def measure(plan: Plan, transfer, way: str) -> dict[str, float]:
+def measure(plan: Plan, load: Load, way: str) -> dict[str, float]:
     """Of one slot: octets, seconds, and processor time of all that ktnet does meanwhile."""
-    before_s = read_cpu_s(plan)
-    children_s = read_children_s()
-    command = [*KTNET, "status", "--local", "-o", "json"]
-    status = subprocess.Popen(command, stdout=subprocess.DEVNULL) if way == "looked at" else None
-    count, took_s = transfer(plan.seconds)
-    spent_s = read_cpu_s(plan) - before_s
-    if status is not None:
-        status.wait()  # only what has been waited for is counted
-        spent_s += read_children_s() - children_s
-    return {"bytes": count, "s": took_s, "cpu_s": spent_s}
+    before_s, children_s = read_cpu_s(plan), read_children_s()
+    start_s, count = time.perf_counter(), load.bytes
+    if way == "looked at":
+        command = [*KTNET, "status", "--local", "-o", "json"]
+        # Only what has been waited for is counted.
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    time.sleep(start_s + plan.seconds - time.perf_counter())
+    took_s = time.perf_counter() - start_s
+    spent_s = read_cpu_s(plan) - before_s + read_children_s() - children_s
+    return {"bytes": load.bytes - count, "s": took_s, "cpu_s": spent_s}
 
 
 def measure_shares(plan: Plan) -> dict[str, dict[str, float]]:
@@ -205,26 +227,21 @@ def read_stream(url: str) -> None:
                 print("reading", flush=True)
 
 
-def send(seconds: float) -> tuple[int, float]:
-    """Octets that a server has counted, and how long they took."""
+def send(load: Load) -> None:
+    """To a server that drops it."""
     with socket.create_connection((HOST, DISCARD)) as stream:
-        start_s = time.perf_counter()
-        while time.perf_counter() - start_s < seconds:
+        while not load.over:
             stream.sendall(PIECE)
-        stream.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: stream.recv(65536), b""))
-        return json.loads(answer)["bytes"], time.perf_counter() - start_s
+            load.bytes += len(PIECE)
 
 
-def receive(seconds: float) -> tuple[int, float]:
-    """Octets from a server that sends as fast as it can, and how long they took."""
-    buffer, count = bytearray(1 << 20), 0
+def receive(load: Load) -> None:
+    """From a server that sends as fast as it can."""
+    buffer = bytearray(1 << 20)
     with socket.create_connection((HOST, SOURCE)) as stream:
-        stream.sendall(b"%d\n" % (1 << 40))
-        start_s = time.perf_counter()
-        while time.perf_counter() - start_s < seconds:
-            count += stream.recv_into(buffer)
-        return count, time.perf_counter() - start_s
+        stream.sendall(b"%d\n" % (1 << 50))
+        while not load.over:
+            load.bytes += stream.recv_into(buffer)
 
 
 # --- what it means ---

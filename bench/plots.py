@@ -20,8 +20,9 @@ def draw(result: dict, directory: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    plots = [(part, *plot) for part in ("leg", "lab") for plot in PLOTS.items()]
-    plots.append(("distance", "share", (list(result["distance"]), "of_link", "of the link")))
+    plots = [(part, *plot) for part in ("leg", "lab") for plot in PLOTS.items() if part in result]
+    if "distance" in result:
+        plots.append(("distance", "share", (list(result["distance"]), "of_link", "of the link")))
     for part, kind, (wanted, figure, unit) in plots:
         measures = [measure for measure in wanted if measure in result[part]]
         paths = list(result[part][measures[0]])
