@@ -19,7 +19,7 @@ from ktnet.stream.control import OwnChannel
 from ktnet.stream.datapath import DataPath
 from ktnet.stream.internals import TakenChannel
 from ktnet.wire.channel import ChannelFlow
-from ktnet.wire.pacing import Pacer
+from ktnet.wire.pacing import LEAST_BYTES, Pacer
 from ktnet.wire.sshchannel import Terms
 from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 
@@ -144,7 +144,7 @@ class DataChannel:
             self._small_in_a_row = 0
         if self._deaf or not data_bytes:
             return
-        if self._paused or self._must_wait():
+        if self._paused or self._undelivered or not self._started:
             self._undelivered.append(bytes(data))
         else:
             self._take(data)
@@ -193,7 +193,11 @@ class DataChannel:
         view = memoryview(data)
         if not self._unsent:
             now_s = self._path.now_s()
-            self._note_size(len(view), now_s)
+            count = len(view)
+            self._note_size(count, now_s)
+            if count <= SMALL_BYTES and self._takes_at_once(count):
+                self._send(view, now_s)
+                return
             while view and (piece_bytes := self._sendable(view, now_s)):
                 self._send(view[:piece_bytes], now_s)
                 view = view[piece_bytes:]
@@ -210,6 +214,15 @@ class DataChannel:
         self._small_in_a_row += 1
         if self._small_in_a_row >= SMALL_IN_A_ROW:
             self._path.note_interactive(now_s)
+
+    def _takes_at_once(self, count: int) -> bool:
+        """Whether so few bytes can go in a packet now, as `_sendable` would find out."""
+        return (
+            count <= self._window
+            and count <= self._largest
+            and self._pacer.in_flight + count <= LEAST_BYTES
+            and self._path.may_send()
+        )
 
     def _sendable(self, view: memoryview, now_s: float) -> int:
         """How many bytes of `view` can go in a packet now."""

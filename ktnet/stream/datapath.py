@@ -25,6 +25,7 @@ from ktnet.stream.internals import Hold
 from ktnet.stream.outlet import Outlet
 from ktnet.stream.polling import find_poller
 from ktnet.stream.scratch import PACKET_START, find_scratch
+from ktnet.stream.unsent import limit_unsent
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.congestion import Congestion
 from ktnet.wire.sshchannel import MSG_CHANNEL_OPEN
@@ -63,8 +64,8 @@ BATCH_BYTES = 128 * 1024
 """Sealed bytes that go out at once, and not at the end of the turn."""
 
 ALONE_BYTES = 4096
-ALONE_INTERVAL_S = 0.0001
-"""A small packet goes out at once where none has for so long: about a turn of a busy loop."""
+ALONE_INTERVAL_S = 0.001
+"""A small packet goes out at once where none has for so long, whatever may follow it."""
 
 INTERACTIVE_S = 1.0
 """How long after its last word somebody is taken to be waiting for answers."""
@@ -137,6 +138,7 @@ class DataPath(asyncio.BufferedProtocol):
         # So that any byte that the kernel doesn't take at once blocks: the buffer of sealed
         # packets is not touched until the transport is through with it.
         transport.set_write_buffer_limits(high=0)
+        limit_unsent(transport)
         self._ssh.connection_made(Outlet(transport, self))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -212,7 +214,7 @@ class DataPath(asyncio.BufferedProtocol):
         hold = self._hold
         assert hold is not None  # noqa: S101  (narrows the type)
         try:
-            while self._open_packet(hold):
+            while self._in_end > self._in_start and self._open_packet(hold):
                 pass
         except asyncssh.DisconnectError as error:
             self._break(error)
@@ -221,7 +223,8 @@ class DataPath(asyncio.BufferedProtocol):
         except Exception as error:
             self._ssh.connection_lost(error)
         self.give_turns()
-        call_last(self.flush)
+        if self._out_end:
+            call_last(self.flush)
 
     def _open_packet(self, hold: Hold) -> bool:
         """Open and deal with one packet; False where none is there, or none may be opened now."""
@@ -378,9 +381,11 @@ class DataPath(asyncio.BufferedProtocol):
         if start or end > ALONE_BYTES:
             return False
         now_s = self.now_s()
-        is_alone = now_s - self._alone_s > ALONE_INTERVAL_S
-        self._alone_s = now_s
-        return is_alone
+        last_s, self._alone_s = self._alone_s, now_s
+        if now_s - last_s > ALONE_INTERVAL_S:
+            return True
+        poller = self._poller
+        return poller is not None and poller.is_single and self._in_start == self._in_end
 
     def send_sealed(self, data: bytes) -> None:
         """Bytes of asyncssh's, in order with everything else."""
@@ -429,5 +434,5 @@ class DataPath(asyncio.BufferedProtocol):
             channel = turns.popleft()
             if channel.send_piece():
                 turns.append(channel)
-        if not turns and not self._blocked:
+        if not turns and not self._blocked and self.congestion.congested:
             self.congestion.release()

@@ -28,7 +28,7 @@ class Half:
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Goes on."""
-        if (there := self._there()) is not None:
+        if self.other is not None and (there := self.other.flow) is not None:
             there.write(data)
 
     def eof_received(self) -> None:
@@ -81,10 +81,10 @@ class Passage(Half):
 
     def data_received(self, data: bytes | memoryview) -> None:
         """Early bytes are kept; the client is paused, so they are few."""
-        if self._there() is None:
-            self._early.append(bytes(data))
+        if self.other is not None and (there := self.other.flow) is not None:
+            there.write(data)
         else:
-            super().data_received(data)
+            self._early.append(bytes(data))
 
     def eof_received(self) -> None:
         """Its end comes behind them."""

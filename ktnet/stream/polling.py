@@ -47,6 +47,8 @@ class Poller:
         """For whoever reads; what is in it has to be passed on before the next one does."""
         self.interactive_until_s = 0.0
         """As `time.monotonic` counts: until then somebody waits for answers."""
+        self.is_single = False
+        """Whether what is being told is all that there was: nothing else is worth waiting for."""
         self._epoll = epoll
         self.handlers: dict[int, Handler] = {}
         """By descriptor."""
@@ -96,6 +98,7 @@ class Poller:
 
     def tell(self, found: list[tuple[int, int]]) -> None:
         """What epoll has found: descriptors and their events."""
+        self.is_single = len(found) == 1
         for number, events in found:
             if (handler := self.handlers.get(number)) is None:
                 continue
@@ -103,6 +106,7 @@ class Poller:
                 handler(events)
             except Exception as error:  # there are other sockets
                 report(handler, error)
+        self.is_single = False
 
 
 class Current(threading.local):

@@ -6,6 +6,7 @@ import math
 import os
 import select
 import selectors
+import time
 from typing import Any
 
 from ktnet.stream.batch import run_batch
@@ -40,21 +41,27 @@ class PollingSelector(selectors.EpollSelector):
         return key
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """As in selectors."""
-        if timeout is None:
-            wait_s = -1.0
-        else:
-            # In whole milliseconds, and not too early: else the loop would spin through the last.
-            wait_s = math.ceil(timeout * 1e3) * 1e-3 if timeout > 0 else 0
-        found = self.epoll.poll(wait_s, MOST_AT_ONCE)
-        others = found
-        if self.poller is not None:
-            known = self.poller.handlers
-            if ours := [each for each in found if each[0] in known]:
-                others = [each for each in found if each[0] not in known]
-                run_batch(self.poller.tell, ours)
+        """As in selectors. What the poller knows is no reason to return, unless it has left the
+        loop something to do: a turn of the loop costs as much as passing some bytes on."""
+        poller = self.poller
+        assert poller is not None  # noqa: S101  (the loop that selects has been given one)
+        known, tell = poller.handlers, poller.tell
+        loop: Any = poller.loop
+        timers = len(loop._scheduled)
+        due_s = None if timeout is None else time.monotonic() + timeout
+        while True:
+            found = self.epoll.poll(_round_up(timeout), MOST_AT_ONCE)
+            others = [each for each in found if each[0] not in known]
+            if len(others) < len(found):
+                run_batch(tell, found)
+            if others or not found or loop._ready or len(loop._scheduled) > timers:
+                return self._find_keys(others)
+            if due_s is not None and (timeout := due_s - time.monotonic()) <= 0:
+                return []
+
+    def _find_keys(self, found: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:
         ready = []
-        for number, events in others:
+        for number, events in found:
             if (key := self._keys.get(number)) is not None:
                 wanted = selectors.EVENT_WRITE if events & ~IN else 0
                 wanted |= selectors.EVENT_READ if events & ~OUT else 0
@@ -65,3 +72,11 @@ class PollingSelector(selectors.EpollSelector):
         """As in selectors."""
         self.epoll.close()
         super().close()
+
+
+def _round_up(timeout_s: float | None) -> float:
+    """For epoll, which counts whole milliseconds: not too early, or the loop would spin through
+    the last of them."""
+    if timeout_s is None:
+        return -1.0
+    return math.ceil(timeout_s * 1e3) * 1e-3 if timeout_s > 0 else 0.0

@@ -132,8 +132,12 @@ class ChannelFlow:
     def data_received(self, data: bytes | memoryview, _datatype: object = None) -> None:
         """CHANNEL_DATA."""
         self._traffic.bytes_received += len(data)
-        if not self._over:
-            self._tell(self._receiver.data_received, data if self._takes_views else bytes(data))
+        if self._over:
+            return
+        try:
+            self._receiver.data_received(data if self._takes_views else bytes(data))  # type: ignore[arg-type]
+        except Exception as error:
+            self._lose_receiver(error)
 
     def eof_received(self) -> bool:
         """CHANNEL_EOF, all data before it having been delivered. True: stay half open."""
@@ -259,11 +263,15 @@ class ChannelFlow:
             self._tell(self._receiver.closed, reset=reset)
 
     def _tell(self, what: Callable[..., object], *arguments: object, **options: object) -> None:
-        """Have the receiver hear something; one that fails loses its flow, and no other notices."""
+        """Have the receiver hear something."""
         try:
             what(*arguments, **options)
         except Exception as error:  # whatever it is, the connection carries other flows
-            self._report(error)
-            if not self._over:
-                self.reset()
-                self._tell(self._receiver.closed, reset=True)
+            self._lose_receiver(error)
+
+    def _lose_receiver(self, error: Exception) -> None:
+        """It has failed: that costs it its flow, and no other notices."""
+        self._report(error)
+        if not self._over:
+            self.reset()
+            self._tell(self._receiver.closed, reset=True)
