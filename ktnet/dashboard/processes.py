@@ -21,7 +21,7 @@ Connection = tuple[Endpoint, Endpoint]
 _MAPPED = bytes(8) + (0xFFFF).to_bytes(4, "big")[:: -1 if sys.byteorder == "little" else 1]
 """::ffff:0:0/96, as those words."""
 
-RESCAN_S = 5.0
+RESCAN_S = 30.0
 """Between two scans for sockets whose process wasn't found: a scan reads every process."""
 
 

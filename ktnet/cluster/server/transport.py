@@ -161,7 +161,10 @@ class Transport:
 
     def _open_client(self) -> Any:
         configuration = Configuration()
-        # The library's own trust would be the system's; what dials is ours.
+        # What dials is ours, and trusts whom we do. The library makes a trust of its own that
+        # nobody asks; of the system's certificates, if it isn't given any, in 0.06 s.
+        known = self._access.trust.get_ca_certs(binary_form=True)
+        configuration.ca_cert_data = b"".join(known) or None
         # Left to the environment, aiohttp would also send credentials from ~/.netrc.
         connector = self._open_connector(limit=_REQUESTS_AT_ONCE)
         configuration.client_session_kwargs = {"connector": connector, "trust_env": False}
