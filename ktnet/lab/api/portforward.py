@@ -18,6 +18,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from ktnet.lab.api.errors import bad_request
 from ktnet.lab.api.upgrade import CHUNK, WebSocket
@@ -29,6 +30,10 @@ Connect = Callable[[], Awaitable[socket.socket]]
 
 LINGER_S = 1.0
 """How long the other direction lives on when one has ended."""
+
+
+IN_A_ROW = 16
+"""Pieces that pass before the server has a turn for others: half a MiB."""
 
 
 class BadPorts(Exception):
@@ -162,14 +167,18 @@ class Forward:
 
     async def _download(self, connection: socket.socket) -> OSError | None:
         loop = asyncio.get_running_loop()
-        while True:
+        for number in count(1):
             try:
                 data = await loop.sock_recv(connection, CHUNK)
             except OSError as error:
                 return error
-            if not data:
+            if not data or self._websocket.ended.is_set():
                 return None
             await self._websocket.send(self._data, data)
+            if number % IN_A_ROW == 0:
+                # Neither waits while a pod sends all the time and its client takes it.
+                await asyncio.sleep(0)
+        return None
 
     async def _upload(self, connection: socket.socket) -> OSError | None:
         """Sends what did not fit at once; ends with the client."""

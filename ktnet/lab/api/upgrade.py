@@ -120,6 +120,10 @@ class WebSocket:
         await self._passes.wait()
         if self._over and not goodbye:
             return
+        if self._transport is None or self._transport.is_closing():
+            # aiohttp would take it, and again and again.
+            self._end()
+            return
         self.moved_s = asyncio.get_running_loop().time()
         try:
             await self.response.write(data)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import socket
 import struct
+import sys
 import time
 from contextlib import asynccontextmanager
 
@@ -413,3 +414,42 @@ def test_sessions_end_with_the_server():
     begun = time.monotonic()
     with_lab(scenario)
     assert time.monotonic() - begun < 3
+
+
+ENDLESS = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    connection, _ = server.accept()
+    try:
+        while True:
+            connection.sendall(bytes(1 << 20))
+    except OSError:
+        pass
+"""
+"""A pod's process that sends until nobody takes it."""
+
+
+def test_a_pod_that_sends_for_ever_keeps_nobody_else_from_being_served():
+    async def scenario(lab):
+        command = (sys.executable, "-c", ENDLESS)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        try:
+            port = int(await process.stdout.readline())
+            async with forward(lab, port) as ws:
+                await skip_ports(ws, port)
+                for _ in range(100):
+                    await take(ws, 0)
+                # The client vanishes, and the pod isn't told before the second is over.
+                ws._response.connection.transport.abort()
+                begun = time.monotonic()
+                assert (await lab.ask("GET", POD))[0] == 200
+                assert time.monotonic() - begun < LINGER_S / 2
+            async with asyncio.timeout(10):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    with_lab(scenario)
