@@ -74,7 +74,6 @@ from ktnet.lab.census import open_api
 get = open_api(pathlib.Path(os.environ["KUBECONFIG"]))
 print(get("/api/v1/namespaces/demo/services/streams")["spec"]["clusterIP"])
 """
-"""An address, as the peers get one: a name would be asked for with every connection."""
 
 
 FIND_POD = """
@@ -248,14 +247,18 @@ def open_tun(lab: Lab, name: str, via: str, only: tuple[str, ...] = ()) -> Itera
     laptop = LAPTOPS[name]
     with open_connection(lab, "--via", via, laptop=laptop, show=lambda _: None) as connection:
         pids = {"client": descendants(connection.pid)}
-        yield Way(name, "streams.demo", 0, pids, prefix_of(lab, name), only=only)
+        yield Way(name, find_service(lab), 0, pids, prefix_of(lab, name), only=only)
+
+
+def find_service(lab: Lab) -> str:
+    """An address, as the peers get one: a name would be asked for with every connection."""
+    return lab.run(sys.executable, "-c", FIND_SERVICE).strip()
 
 
 @contextlib.contextmanager
 def open_forward(lab: Lab, name: str, via: str, only: tuple[str, ...] = ()) -> Iterator[Way]:
     prefix = prefix_of(lab, name)
     ports = [f"{port + 1000}:{port}" for port in SERVICES]
-    address = lab.run(sys.executable, "-c", FIND_SERVICE).strip()
     process = subprocess.Popen(
         [
             *lab.exec(laptop=LAPTOPS[name]),
@@ -265,7 +268,7 @@ def open_forward(lab: Lab, name: str, via: str, only: tuple[str, ...] = ()) -> I
             "demo",
             "--via",
             via,
-            address,
+            find_service(lab),
             *ports,
         ],
         stdout=subprocess.DEVNULL,
