@@ -105,22 +105,28 @@ def ktnet(ctx: click.Context, profile: str | None) -> None:
 
 def main() -> NoReturn:
     """Entry point: runs the command and turns errors into one line, a hint and an exit code."""
+    code = run()
+    # One more, while Python ends, has nothing left to interrupt.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def run() -> int:
+    """The command's exit code; raises what is a bug."""
     try:
         ktnet(standalone_mode=False, complete_var="_KTNET_COMPLETE")
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        # A second one, while Python ends, has nothing left to interrupt.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.exit(Interrupted.exit_code)
+        return Interrupted.exit_code
     except (KtnetError, BaseExceptionGroup) as raised:
         known = known_error(raised)
         if known is None:
             raise
         say_error(known)
-        sys.exit(known.exit_code)
-    sys.exit(0)
+        return known.exit_code
+    return 0
 
 
 def say_error(error: KtnetError) -> None:

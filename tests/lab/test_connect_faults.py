@@ -282,7 +282,10 @@ def test_killed_at_any_moment(lab: Lab) -> None:
             kill(client, which)
             code, said = client.wait()
         assert "Traceback" not in said
-        assert code in ({-signal.SIGKILL} if which != "helper" else {0, 8, 130}) | {130, 0}, said
+        # CPython ends by SIGINT itself (130 to a shell) where one has come while it ran a text, as
+        # it does for each dataclass that it loads, whoever has dealt with it since.
+        expected = {0, 130, -signal.SIGINT, 8 if which == "helper" else -signal.SIGKILL}
+        assert code in expected, said
         if which == "both":
             mend(lab)
         wait_until(lambda: left_behind(lab, before, *HOST_STATE) == [], 3.0)
