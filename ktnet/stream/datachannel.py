@@ -144,7 +144,7 @@ class DataChannel:
             self._small_in_a_row = 0
         if self._deaf or not data_bytes:
             return
-        if self._paused or self._undelivered or not self._started:
+        if self._paused or self._must_wait():
             self._undelivered.append(bytes(data))
         else:
             self._take(data)

@@ -27,7 +27,7 @@ class Half:
         """Doesn't come where both are open."""
 
     def data_received(self, data: bytes | memoryview) -> None:
-        """Goes on."""
+        """Goes on. (Not by `_there`: all bytes pass here.)"""
         if self.other is not None and (there := self.other.flow) is not None:
             there.write(data)
 

@@ -18,7 +18,6 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from ktnet.lab.api.errors import bad_request
 from ktnet.lab.api.upgrade import CHUNK, WebSocket
@@ -30,7 +29,6 @@ Connect = Callable[[], Awaitable[socket.socket]]
 
 LINGER_S = 1.0
 """How long the other direction lives on when one has ended."""
-
 
 IN_A_ROW = 16
 """Pieces that pass before the server has a turn for others: half a MiB."""
@@ -167,15 +165,17 @@ class Forward:
 
     async def _download(self, connection: socket.socket) -> OSError | None:
         loop = asyncio.get_running_loop()
-        for number in count(1):
+        passed = 0
+        while not self._websocket.ended.is_set():
             try:
                 data = await loop.sock_recv(connection, CHUNK)
             except OSError as error:
                 return error
-            if not data or self._websocket.ended.is_set():
-                return None
+            if not data:
+                break
             await self._websocket.send(self._data, data)
-            if number % IN_A_ROW == 0:
+            passed += 1
+            if passed % IN_A_ROW == 0:
                 # Neither waits while a pod sends all the time and its client takes it.
                 await asyncio.sleep(0)
         return None
