@@ -38,8 +38,11 @@ from ktnet.host.unreachable import plan_unreachable
 HELD = "another ktnet session has this machine's network in its hands"
 """For the user, where a second one can't be."""
 
-MTU = 1500
-"""Of the TUN. Larger reads come as GSO super-packets anyway, and 1500 surprises no application."""
+MTU = 65535
+"""Of the TUN: the most that IPv4 can say. There is no wire whose frames had to fit. Where it is
+less, the kernel makes super-packets of what a flow sends in about 1 ms (tcp_tso_autosize()), so
+that many flows get small ones, and each one costs the same. Who sends by a link with a smaller MTU,
+as containers do, keeps to that."""
 
 MIN_FOUND_PREFIX = 8
 """A range wider than a /8 that was found, not asked for, is a placeholder and not a pod range:

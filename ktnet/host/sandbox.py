@@ -38,7 +38,7 @@ from ktnet.host.plan import LinkPlan
 from ktnet.host.resolver import RESOLV_CONF
 from ktnet.host.tun import open_dns_sockets, open_tun
 
-LINK = LinkPlan("ktnet0", IPv4Address("198.19.0.1"), IPv4Address("198.19.0.2"), mtu=1500)
+LINK = LinkPlan("ktnet0", IPv4Address("198.19.0.1"), IPv4Address("198.19.0.2"))
 """Nobody else is in that network: its addresses are free (see `ktnet.host.checker.TUN_RANGE`)."""
 
 _EVERYTHING = IPv4Network("0.0.0.0/0")
