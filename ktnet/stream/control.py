@@ -172,7 +172,7 @@ class OwnChannel:
 
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
-        return self._eof_sent or not self.has_peer
+        return self._eof_sent or self._close_sent or self._state is not _State.OPEN
 
     def _send_close(self) -> None:
         if not self._close_sent:

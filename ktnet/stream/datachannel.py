@@ -21,6 +21,7 @@ from ktnet.stream.internals import TakenChannel
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.pacing import LEAST_BYTES, Pacer
 from ktnet.wire.sshchannel import Terms
+from ktnet.wire.sshrecord import Sealer
 from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 
 PROMPT_BYTES = 2 * PACKET_BYTES
@@ -172,7 +173,7 @@ class DataChannel:
 
     def _is_to_be_told(self) -> bool:
         """Whether the peer is to hear that so many bytes have been taken."""
-        interactive = self._path.is_interactive(self._path.now_s())
+        interactive = self._path.now_s() < self._path.interactive_until_s
         prompt = INTERACTIVE_PROMPT_BYTES if interactive else PROMPT_BYTES
         enough = min(prompt, self._half_window)
         return self._taken_bytes >= enough and self._open_channel.has_peer
@@ -193,14 +194,8 @@ class DataChannel:
         view = memoryview(data)
         if not self._unsent:
             now_s = self._path.now_s()
-            count = len(view)
-            self._note_size(count, now_s)
-            if count <= SMALL_BYTES and self._takes_at_once(count):
-                self._send(view, now_s)
-                return
-            while view and (piece_bytes := self._sendable(view, now_s)):
-                self._send(view[:piece_bytes], now_s)
-                view = view[piece_bytes:]
+            self._note_size(len(view), now_s)
+            view = self._send_some(view, now_s)
         if len(view):
             self._unsent.append(memoryview(bytes(view)))
             self._unsent_bytes += len(view)
@@ -215,37 +210,39 @@ class DataChannel:
         if self._small_in_a_row >= SMALL_IN_A_ROW:
             self._path.note_interactive(now_s)
 
-    def _takes_at_once(self, count: int) -> bool:
-        """Whether so few bytes can go in a packet now, as `_sendable` would find out."""
-        return (
-            count <= self._window
-            and count <= self._largest
-            and self._pacer.in_flight + count <= LEAST_BYTES
-            and self._path.may_send()
-        )
+    def _send_some(self, view: memoryview, now_s: float) -> memoryview:
+        """Send as many packets as can be sent now; the rest."""
+        path = self._path
+        while view and (sealer := path.find_sealer()) is not None:
+            room = self._room(len(view), now_s)
+            if not room:
+                break
+            self._send(sealer, view[:room], now_s)
+            view = view[room:]
+        return view
 
-    def _sendable(self, view: memoryview, now_s: float) -> int:
-        """How many bytes of `view` can go in a packet now."""
-        if not self._path.may_send():
-            return 0
-        return min(len(view), self._room(now_s))
+    def _room(self, count: int, now_s: float) -> int:
+        """How many bytes of so many may go in a packet now."""
+        room = min(count, self._window, self._largest)
+        if now_s >= self._path.interactive_until_s:
+            return room
+        if count <= SMALL_BYTES and self._pacer.in_flight + count <= LEAST_BYTES:
+            return room  # as the pacer would find out
+        paced = self._pacer.room()
+        most = min(INTERACTIVE_PACKET_BYTES, self._pacer.piece())
+        return min(room, most, room if paced is None else paced)
 
-    def _room(self, now_s: float) -> int:
-        room = min(self._window, self._largest)
-        if self._path.is_interactive(now_s):
-            paced = self._pacer.room()
-            most = min(INTERACTIVE_PACKET_BYTES, self._pacer.piece())
-            room = min(room, most, room if paced is None else paced)
-        return room
-
-    def _send(self, piece: memoryview, now_s: float) -> None:
+    def _send(self, sealer: Sealer, piece: memoryview, now_s: float) -> None:
         self._window -= len(piece)
         self._pacer.sent(len(piece), now_s)
-        self._path.send_data(self._peer_number, piece)
+        path = self._path
+        # Behind a packet under way everybody waits: it isn't made larger where somebody does.
+        most_bytes = 0 if now_s < path.interactive_until_s else self._largest
+        path.send_data(sealer, self._peer_number, piece, most_bytes)
 
     def _wait_for_turn(self) -> None:
         # Where there is no room, the peer's next adjustment is what we wait for.
-        if not self._waits_for_turn and self._room(self._path.now_s()):
+        if not self._waits_for_turn and self._room(self._unsent_bytes, self._path.now_s()):
             self._waits_for_turn = True
             self._path.wait_for_turn(self)
 
@@ -258,16 +255,16 @@ class DataChannel:
             return False
         now_s = self._path.now_s()
         view = self._unsent.popleft()
-        piece = view[: self._sendable(view, now_s)]
-        if not piece:
-            self._unsent.appendleft(view)
+        sealer = self._path.find_sealer()
+        room = 0 if sealer is None else self._room(len(view), now_s)
+        if room < len(view):
+            self._unsent.appendleft(view[room:])
+        if sealer is None or not room:
             self._waits_for_turn = False
             return False
-        if len(piece) < len(view):
-            self._unsent.appendleft(view[len(piece) :])
-        self._unsent_bytes -= len(piece)
-        self._send(piece, now_s)
-        self._waits_for_turn = bool(self._unsent and self._room(now_s))
+        self._unsent_bytes -= room
+        self._send(sealer, view[:room], now_s)
+        self._waits_for_turn = bool(self._unsent and self._room(self._unsent_bytes, now_s))
         if not self._unsent:
             if self._eof_unsent:
                 self._eof_unsent = False

@@ -2,7 +2,8 @@
 
 Receiving: the stream fills one buffer; packets are opened in it, in place; the data of flows goes
 to their channels as views of it; every other packet goes to asyncssh. Sending: packets are sealed
-one behind the other in one buffer, which goes out at the end of a turn or when it is full. While
+one behind the other in one buffer (`ktnet.stream.outbox`), which goes out at the end of a turn or
+when it is full. While
 the stream takes nothing, nothing is sealed: channels keep what comes and ask for no more, and get
 their turns one after the other when it goes on.
 """
@@ -22,9 +23,9 @@ from ktnet.stream.batch import call_last, run_batch
 from ktnet.stream.control import ChannelControl, Serve
 from ktnet.stream.intake import Intake, open_intake
 from ktnet.stream.internals import Hold
+from ktnet.stream.outbox import BATCH_BYTES, Outbox
 from ktnet.stream.outlet import Outlet
 from ktnet.stream.polling import find_poller
-from ktnet.stream.scratch import PACKET_START, find_scratch
 from ktnet.stream.unsent import limit_unsent
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.congestion import Congestion
@@ -36,14 +37,12 @@ from ktnet.wire.sshrecord import (
     MSG_IGNORE,
     MSG_REQUEST_SUCCESS,
     MSG_WINDOW_ADJUST,
-    OVERHEAD_BYTES,
     PAYLOAD_OFFSET,
     TAG_BYTES,
+    Sealer,
     parse_data_header,
     parse_length,
     parse_window_adjust,
-    put_data_header,
-    put_window_adjust,
 )
 from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
 
@@ -59,9 +58,6 @@ LEAST_ROOM_BYTES = PACKET_BYTES
 
 AT_ONCE_BYTES = 2 * PACKET_BYTES
 """Taken from the stream at once, where nobody waits for answers."""
-
-BATCH_BYTES = 128 * 1024
-"""Sealed bytes that go out at once, and not at the end of the turn."""
 
 ALONE_BYTES = 4096
 ALONE_INTERVAL_S = 0.001
@@ -84,7 +80,8 @@ class DataPath(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self.now_s = time.monotonic
         self.heard_s = self.now_s()
-        self._interactive_until_s = 0.0
+        self.interactive_until_s = 0.0
+        """Until then somebody is waiting who must not wait behind bulk."""
         self._transport: asyncio.Transport | None = None
         self._intake: Intake | None = None
         self._poller = find_poller()
@@ -97,10 +94,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._in_start = self._in_end = 0
         self._opened_count = 0
         self._alive_s = 0.0
-        # Sealed and not yet given to the transport: up to _out_end.
-        self._out = bytearray(BATCH_BYTES + PACKET_BYTES + OVERHEAD_BYTES)
-        self._out_view = memoryview(self._out)
-        self._out_end = 0
+        self._outbox = Outbox()
         self._flush_handle: asyncio.Handle | None = None
         self._alone_s = 0.0
         self._blocked = False
@@ -175,7 +169,7 @@ class DataPath(asyncio.BufferedProtocol):
             rest = self._in_end - self._in_start
             self._in_view[:rest] = self._in_view[self._in_start : self._in_end]
             self._in_start, self._in_end = 0, rest
-        interactive = self.is_interactive(self.now_s())
+        interactive = self.now_s() < self.interactive_until_s
         most = INTERACTIVE_PACKET_BYTES if interactive else AT_ONCE_BYTES
         return self._in_view[self._in_end : self._in_end + most]
 
@@ -199,7 +193,12 @@ class DataPath(asyncio.BufferedProtocol):
         self._in_start = self._in_end = 0
         self._ssh.data_received(data)
         if self._transport is not None and Hold.is_possible(self._ssh):
-            self._hold = Hold(self._ssh, self._became_idle, self._control.connection_lost)
+            self._hold = Hold(
+                self._ssh,
+                self._became_idle,
+                self._control.connection_lost,
+                self._outbox.close_packet,
+            )
             self._intake = open_intake(self._transport, self)
             rest = self._hold.rest
             self._in[: len(rest)] = rest
@@ -223,7 +222,7 @@ class DataPath(asyncio.BufferedProtocol):
         except Exception as error:
             self._ssh.connection_lost(error)
         self.give_turns()
-        if self._out_end:
+        if self._outbox.sealed_bytes:  # by asyncssh, perhaps, for which there are no batches
             call_last(self.flush)
 
     def _open_packet(self, hold: Hold) -> bool:
@@ -310,75 +309,61 @@ class DataPath(asyncio.BufferedProtocol):
 
     def note_interactive(self, now_s: float) -> None:
         """Somebody has sent little, and waits for an answer."""
-        self._interactive_until_s = now_s + INTERACTIVE_S
+        self.interactive_until_s = now_s + INTERACTIVE_S
         if self._poller is not None:
-            self._poller.interactive_until_s = self._interactive_until_s
-
-    def is_interactive(self, now_s: float) -> bool:
-        """Whether somebody is waiting who must not wait behind bulk."""
-        return now_s < self._interactive_until_s
+            self._poller.interactive_until_s = self.interactive_until_s
 
     # -- sending ---------------------------------------------------------------------------
 
-    def may_send(self) -> bool:
-        """Whether data can be sealed now."""
-        return (
-            not self._blocked
-            and self._transport is not None
-            and self._hold is not None
-            and self._hold.sealer() is not None
-        )
+    def find_sealer(self) -> Sealer | None:
+        """For the next packet; None where none can be sent now."""
+        if self._blocked or self._transport is None or self._hold is None:
+            return None
+        return self._hold.sealer()
 
-    def send_data(self, number: int, data: memoryview) -> None:
-        """Seal at most PACKET_BYTES for the peer's channel `number`; only while `may_send`."""
-        data_bytes = len(data)
-        if (scratch := find_scratch(data)) is not None:
-            payload_bytes = put_data_header(scratch, PACKET_START, number, data_bytes)
-            self._seal_from(scratch.whole, PACKET_START, payload_bytes)
-            return
-        start = self._out_end
-        payload_bytes = put_data_header(self._out, start, number, data_bytes)
-        begin = start + DATA_OFFSET
-        self._out_view[begin : begin + data_bytes] = data
-        self._seal(payload_bytes)
+    def send_data(self, sealer: Sealer, number: int, data: memoryview, most_bytes: int) -> None:
+        """Send at most PACKET_BYTES for the peer's channel `number`, by what `find_sealer` has
+        just found.
+
+        They may go with what was said before, and with what follows, in a packet of `most_bytes`.
+        """
+        outbox = self._outbox
+        was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
+        outbox.add_data(sealer, number, data, most_bytes)
+        self._added(was_empty)
 
     def send_window_adjust(self, number: int, more_bytes: int) -> None:
         """Let the peer send so many bytes more on its channel `number`."""
-        if self.may_send():
-            self._seal(put_window_adjust(self._out, self._out_end, number, more_bytes))
+        if (sealer := self.find_sealer()) is not None:
+            outbox = self._outbox
+            was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
+            outbox.add_window_adjust(sealer, number, more_bytes)
+            self._added(was_empty)
         else:  # asyncssh keeps it while keys are being renewed
             words = (number.to_bytes(4, "big"), more_bytes.to_bytes(4, "big"))
             self._ssh.send_packet(MSG_WINDOW_ADJUST, b"".join(words))
 
     def send_control(self, payload: bytes) -> None:
         """Send a message about a channel, in order with everything else."""
-        if self.may_send():
-            begin = self._out_end + PAYLOAD_OFFSET
-            self._out[begin : begin + len(payload)] = payload
-            self._seal(len(payload))
+        if (sealer := self.find_sealer()) is not None:
+            outbox = self._outbox
+            was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
+            outbox.add_payload(sealer, payload)
+            self._added(was_empty)
         else:  # as above
             self._ssh.send_packet(payload[0], payload[1:])
 
-    def _seal(self, payload_bytes: int) -> None:
-        """What lies where the next packet is to be."""
-        self._seal_from(self._out_view, self._out_end, payload_bytes)
-
-    def _seal_from(self, view: memoryview, start: int, payload_bytes: int) -> None:
-        hold = self._hold
-        assert hold is not None  # noqa: S101  (narrows the type)
-        sealer = hold.sealer()
-        assert sealer is not None  # noqa: S101  (as above)
-        before = self._out_end
-        end = self._out_end = sealer.seal(view, start, payload_bytes, self._out_view, before)
-        hold.count_sent(end - before)
-        if self._out_end >= BATCH_BYTES or self._is_alone(before, end):
+    def _added(self, was_empty: bool) -> None:
+        """Have what was added leave: at once, or with what else there will be in this turn."""
+        outbox = self._outbox
+        if outbox.sealed_bytes >= BATCH_BYTES or (was_empty and self._is_alone()):
             self.flush()
         elif not call_last(self.flush) and self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
 
-    def _is_alone(self, start: int, end: int) -> bool:
+    def _is_alone(self) -> bool:
         """Whether this is a lone word, for which nothing else is worth waiting in this turn."""
-        if start or end > ALONE_BYTES:
+        if self._outbox.sealed_bytes + self._outbox.gathered_bytes > ALONE_BYTES:
             return False
         now_s = self.now_s()
         last_s, self._alone_s = self._alone_s, now_s
@@ -391,27 +376,25 @@ class DataPath(asyncio.BufferedProtocol):
         """Bytes of asyncssh's, in order with everything else."""
         if self._transport is None:
             return
-        if self._blocked or len(data) > len(self._out) - self._out_end - OVERHEAD_BYTES:
+        if self._blocked or not self._outbox.add_sealed(data):
             self.flush()
             self._transport.write(data)
-            return
-        end = self._out_end + len(data)
-        self._out[self._out_end : end] = data
-        self._out_end = end
-        if end >= BATCH_BYTES:
+        elif self._outbox.sealed_bytes >= BATCH_BYTES:
             self.flush()
         elif self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Give what is sealed to the stream."""
+        """Give all there is to the stream."""
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        if self._out_end and self._transport is not None:
-            view = self._out_view[: self._out_end]
-            self._out_end = 0
+        view = self._outbox.take()
+        if view and self._transport is not None:
             self._transport.write(view)
+            count, self._outbox.uncounted_bytes = self._outbox.uncounted_bytes, 0
+            if self._hold is not None:
+                self._hold.count_sent(count)
 
     def pause_writing(self) -> None:
         """The stream takes no more."""
@@ -430,7 +413,7 @@ class DataPath(asyncio.BufferedProtocol):
     def give_turns(self) -> None:
         """Let the channels that wait send, a packet each, round and round."""
         turns = self._turns
-        while turns and self.may_send():
+        while turns and self.find_sealer() is not None:
             channel = turns.popleft()
             if channel.send_piece():
                 turns.append(channel)

@@ -102,10 +102,12 @@ class _Opened:
 class _Sealing:
     """What asyncssh takes for a cipher: seals in one order with everything else."""
 
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, sealer: Sealer, before: Callable[[], object]) -> None:
         self._sealer = sealer
+        self._before = before
 
     def encrypt_packet(self, _seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:
+        self._before()
         return self._sealer.seal_packet(header, packet)
 
 
@@ -117,12 +119,15 @@ class Hold:
         ssh: Any,
         became_idle: Callable[[], object],
         ended: Callable[[BaseException | None], object],
+        before_sealing: Callable[[], object],
     ) -> None:
         """`became_idle`: asyncssh is through with a packet that took it more than a turn.
 
         `ended`: it has given the connection up, and ends its own channels next.
+        `before_sealing`: it is going to seal a packet, after all that has been said before.
         """
         self._ssh = ssh
+        self._before_sealing = before_sealing
         self._opened = _Opened()
         self._sealing: _Sealing | None = None
         self._sealer: Sealer | None = None
@@ -200,7 +205,7 @@ class Hold:
             return None
         if ssh._send_encryption is not self._sealing:
             self._sealer = Sealer(*_parse_key(ssh._send_encryption))
-            self._sealing = ssh._send_encryption = _Sealing(self._sealer)
+            self._sealing = ssh._send_encryption = _Sealing(self._sealer, self._before_sealing)
         return self._sealer
 
     def count_sent(self, packet_bytes: int) -> None:

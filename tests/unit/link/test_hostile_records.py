@@ -91,7 +91,7 @@ def test_data_behind_the_end_ends_the_connection(ssh_path):
             channel = server_side._channel
             channel.write_eof()
             await receiver.until(lambda r: r.eof)
-            channel._send(memoryview(b"more"), 0.0)
+            channel._send_some(memoryview(b"more"), 0.0)
             assert "Data after EOF" in str(await link.wait_closed())
             assert not receiver.data
 
