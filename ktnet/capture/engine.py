@@ -22,6 +22,7 @@ from ktnet.capture.tun import TunDevice
 from ktnet.errors import HostNetworkError, RemoteProtocolError
 from ktnet.wire.flow import Dialer
 from ktnet.wire.ipv4 import PROTOCOL_TCP, PROTOCOL_UDP, Ipv4Packet, is_unicast, parse_ipv4
+from ktnet.wire.plainsegment import parse_plain_segment
 from ktnet.wire.tcp import checksum_is_right, parse_tcp
 from ktnet.wire.vnet import VNET_HEADER_BYTES, parse_vnet_header
 
@@ -107,6 +108,15 @@ class Engine:
         self._flush_due()
 
     def _frame_received(self, frame: memoryview) -> None:
+        plain = parse_plain_segment(frame)
+        if plain is not None and (flow := self._flows.find(plain[0])) is not None:
+            flow.segment_received(plain[1])
+            self._due[flow] = None
+        else:
+            self._look_closer(frame)
+
+    def _look_closer(self, frame: memoryview) -> None:
+        """Whatever it is: the beginning of a connection, or nothing that was expected."""
         try:
             vnet = parse_vnet_header(frame)
             packet = parse_ipv4(frame[VNET_HEADER_BYTES:])

@@ -10,13 +10,12 @@ from ktnet.capture.admission import Admission, Turn
 from ktnet.capture.flow import CapturedFlow, Surroundings
 from ktnet.capture.refusal import refuse_segment
 from ktnet.wire.ipv4 import Ipv4Packet, format_ipv4
+from ktnet.wire.plainsegment import FourTuple
 from ktnet.wire.tcp import ACK, FIN, RST, SYN, Segment
 
 LocalTargets = Mapping[tuple[str, int], tuple[str, int]]
 """Address and port that an application connects to -> host and port that the far side connects to
 instead."""
-
-FourTuple = tuple[bytes, int, bytes, int]
 
 
 class FlowTable:
@@ -41,6 +40,10 @@ class FlowTable:
         """Those that have carried most, as JSON, the largest first."""
         largest = heapq.nlargest(most, self.all_flows(), key=lambda flow: flow.bytes_carried)
         return [flow.describe() for flow in largest]
+
+    def find(self, key: FourTuple) -> CapturedFlow | None:
+        """The connection between these ends, if there is one."""
+        return self._flows.get(key)
 
     def segment_received(self, packet: Ipv4Packet, segment: Segment) -> CapturedFlow | None:
         """Hand a segment to its connection, which is returned: its `flush` must follow.

@@ -25,20 +25,21 @@ class ReceivingHalf:
         "_queue",
         "_queued_bytes",
         "_right_edge",
-        "_seq",
         "_shift",
         "ack_due",
         "carrier_is_full",
         "duplicate_acks_due",
         "end_delivered",
         "end_received",
+        "next_seq",
         "position",
     )
 
     def __init__(self, initial_seq: int, budget: Budget, *, window_scaling: bool) -> None:
         """`initial_seq` is the peer's SYN's."""
         self._budget = budget
-        self._seq = sequence_add(initial_seq, 1)  # of `position`
+        self.next_seq = sequence_add(initial_seq, 1)
+        """Of `position`: the acknowledgement number to send."""
         self._shift = WINDOW_SHIFT if window_scaling else 0
         self._right_edge = 1
         self._ahead: Reassembly | None = None  # hardly any connection ever needs one
@@ -51,14 +52,9 @@ class ReceivingHalf:
         self.end_received = False
         self.end_delivered = False
 
-    @property
-    def next_seq(self) -> int:
-        """The acknowledgement number to send."""
-        return self._seq
-
     def distance(self, seq: int) -> int:
         """How far a segment's first byte is ahead of the next one expected; negative: behind."""
-        return sequence_delta(seq, self._seq)
+        return sequence_delta(seq, self.next_seq)
 
     def is_in_window(self, distance: int, length: int) -> bool:
         """The test of RFC 9293 table 6: does any of the segment lie in what we promised?"""
@@ -129,7 +125,7 @@ class ReceivingHalf:
 
     def _advance(self, count: int) -> None:
         self.position += count
-        self._seq = (self._seq + count) & 0xFFFFFFFF
+        self.next_seq = (self.next_seq + count) & 0xFFFFFFFF
 
     def ranges_ahead(self) -> list[tuple[int, int]]:
         """Sequence numbers of what came ahead of missing bytes: from, up to."""
@@ -137,8 +133,8 @@ class ReceivingHalf:
             return []
         return [
             (
-                sequence_add(self._seq, start - self.position),
-                sequence_add(self._seq, end - self.position),
+                sequence_add(self.next_seq, start - self.position),
+                sequence_add(self.next_seq, end - self.position),
             )
             for start, end in self._ahead.ranges()
         ]

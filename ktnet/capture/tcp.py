@@ -124,7 +124,8 @@ class Terminator:
         self._heard_s = now_s
         receiving, sending = self._receiving, self._sending
         flags = segment.flags
-        distance = receiving.distance(segment.seq)
+        seq = segment.seq
+        distance = 0 if seq == receiving.next_seq else receiving.distance(seq)
         if (distance or flags & (SYN | RST)) and not self._is_worth_reading(segment, distance):
             return None
         if not flags & ACK:

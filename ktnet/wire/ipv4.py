@@ -20,7 +20,7 @@ DEFAULT_TTL = 64
 
 _FIXED = struct.Struct("!BBHHHBBH4s4s")
 _DONT_FRAGMENT = 0x4000
-_MORE_FRAGMENTS_AND_OFFSET = 0x3FFF
+MORE_FRAGMENTS_AND_OFFSET = 0x3FFF
 
 
 class Ipv4Packet(NamedTuple):
@@ -51,7 +51,7 @@ def parse_ipv4(packet: memoryview) -> Ipv4Packet:
         raise RemoteProtocolError(
             f"an IPv4 packet of {len(packet)} bytes says {header_bytes} of {total_bytes}"
         )
-    if fragment & _MORE_FRAGMENTS_AND_OFFSET:
+    if fragment & MORE_FRAGMENTS_AND_OFFSET:
         raise RemoteProtocolError("an IPv4 fragment")
     payload, whole = packet[header_bytes:total_bytes], packet[:total_bytes]
     return Ipv4Packet(source, destination, protocol, payload, whole)
