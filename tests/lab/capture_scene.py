@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from ktnet.host.plan import MTU
 from ktnet.wire.flow import Flow, OpenFailure, Receiver
 
 CLONE_NEWNET = 0x40000000
@@ -115,7 +116,7 @@ class Tun:
         fcntl.ioctl(self.fd, TUNSETOFFLOAD, OFFLOADS)
         Path("/proc/sys/net/ipv6/conf/tun0/disable_ipv6").write_text("1")
         ip(f"addr add {LAPTOP} peer {PEER} dev tun0")
-        ip(f"link set tun0 up txqueuelen {QUEUE_PACKETS}")
+        ip(f"link set tun0 up mtu {MTU} txqueuelen {QUEUE_PACKETS}")
         ip("route add 10.96.0.0/16 dev tun0")
         return self.fd
 
