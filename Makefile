@@ -15,7 +15,7 @@ help:
 	@echo "make install   .venv/ with .venv/bin/ktnet in it"
 	@echo "make demo      a lab cluster, a connection to it, each step shown, all undone"
 	@echo "make test      set-up, static checks and all tests (namespace tests as root only);"
-	@echo "               KTNET_TEST_WORKERS=2 shares them between two processes"
+	@echo "               KTNET_TEST_WORKERS=0 runs them in one process, not in two"
 	@echo "make soak      the tests with their full counts"
 	@echo "make bench     ktnet beside ssh -L and sshuttle, to bench/results/ (bench-quick: 1 minute)"
 	@echo "make lint      format, lint, types and layers"
