@@ -229,7 +229,7 @@ class ShadowServer(asyncssh.SSHServer):
 
     def _channel_requested(self, request: ChannelRequest) -> None:
         """A flow where control is ours."""
-        window_bytes = self._shadow.windows.take()
+        window_bytes = self._shadow.windows.take_first()
 
         def told(result: Receiver | TargetFailed) -> None:
             if isinstance(result, TargetFailed):

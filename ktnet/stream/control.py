@@ -35,6 +35,7 @@ from ktnet.wire.sshchannel import (
     parse_recipient,
     parse_tcp_open,
     parse_wants_reply,
+    parse_window_growth,
 )
 from ktnet.wire.window import PACKET_BYTES
 
@@ -50,6 +51,9 @@ class Session(Protocol):
 
     def session_started(self) -> None:
         """Deliveries may begin."""
+
+    def window_grows(self, count: int) -> None:
+        """By so many bytes, with what the peer says next of its window."""
 
     def eof_received(self) -> bool:
         """EOF has come."""
@@ -117,10 +121,16 @@ class OwnChannel:
             self.end(None)
             client.open_refused(code)
         elif kind == MSG_REQUEST and self._state is _State.OPEN and not self._close_received:
-            if parse_wants_reply(payload) and not self._close_sent:
-                self._control.send(build_to_channel(MSG_FAILURE, self.peer_number))
+            self._take_request(payload)
         else:
             raise RemoteProtocolError(f"SSH message {kind} for a channel that takes none")
+
+    def _take_request(self, payload: bytes) -> None:
+        assert self._session is not None  # noqa: S101  (it is open)
+        if (growth := parse_window_growth(payload)) is not None:
+            self._session.window_grows(growth)
+        elif parse_wants_reply(payload) and not self._close_sent:
+            self._control.send(build_to_channel(MSG_FAILURE, self.peer_number))
 
     def _is_heard(self) -> bool:
         return self._state is _State.OPEN and not (self._eof_received or self._close_received)

@@ -20,9 +20,9 @@ from ktnet.stream.datapath import DataPath
 from ktnet.stream.internals import TakenChannel
 from ktnet.wire.channel import ChannelFlow
 from ktnet.wire.pacing import LEAST_BYTES, Pacer
-from ktnet.wire.sshchannel import Terms
+from ktnet.wire.sshchannel import Terms, build_window_growth
 from ktnet.wire.sshrecord import Sealer
-from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
+from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES, WindowGrowth
 
 PROMPT_BYTES = 2 * PACKET_BYTES
 """Taken bytes after which the peer is told, so that it knows how much is on its way."""
@@ -69,6 +69,7 @@ class DataChannel:
         self._half_window = PROMPT_BYTES
         self._least_told_bytes = INTERACTIVE_PROMPT_BYTES
         self._taken_bytes = 0
+        self._growth: WindowGrowth | None = None
         self._started = False
         self._paused = False
         self._deaf = False
@@ -93,8 +94,10 @@ class DataChannel:
         self._receive_window = window_bytes
         self._half_window = window_bytes // 2
         self._least_told_bytes = min(INTERACTIVE_PROMPT_BYTES, self._half_window)
-        self._path.join(self._number, self)
+        path = self._path
+        path.join(self._number, self)
         if isinstance(channel, OwnChannel):
+            self._growth = WindowGrowth(window_bytes, path.growth, path.now_s())
             self._flow.watch(channel)
         self._flow.connection_made(self)
 
@@ -125,6 +128,8 @@ class DataChannel:
         """The channel is closed at both ends, or (with `exc`) the connection is lost."""
         self._path.leave(self._number, self)
         self._drop_unsent()
+        if self._growth is not None:
+            self._growth.end()
         if exc is None and self._must_wait() and not self._deaf:
             self._undelivered.append(_End.LOST)
         else:
@@ -166,10 +171,19 @@ class DataChannel:
     def _take(self, data: bytes | memoryview) -> None:
         self._taken_bytes += len(data)
         if self._taken_bytes >= self._least_told_bytes and self._is_to_be_told():
-            self._path.send_window_adjust(self._peer_number, self._taken_bytes)
-            self._receive_window += self._taken_bytes
-            self._taken_bytes = 0
+            self._tell_taken()
         self._flow.data_received(data)
+
+    def _tell_taken(self) -> None:
+        more = self._taken_bytes
+        self._taken_bytes = 0
+        growth = self._growth
+        if growth is not None and (grown := growth.use(more, self._path.now_s())):
+            self._path.send_control(build_window_growth(self._peer_number, grown))
+            self._half_window = growth.window_bytes // 2
+            more += grown
+        self._receive_window += more
+        self._path.send_window_adjust(self._peer_number, more)
 
     def _is_to_be_told(self) -> bool:
         """Whether the peer is to hear that so many bytes have been taken."""
@@ -271,6 +285,10 @@ class DataChannel:
                 self._open_channel.write_eof()
             self._flow.resume_writing()
         return self._waits_for_turn
+
+    def window_grows(self, count: int) -> None:
+        """So many bytes of the next adjustment are growth."""
+        self._pacer.window_grows(count)
 
     def window_adjusted(self, more_bytes: int) -> None:
         """The peer takes so many bytes more."""

@@ -44,7 +44,7 @@ from ktnet.wire.sshrecord import (
     parse_length,
     parse_window_adjust,
 )
-from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES
+from ktnet.wire.window import INTERACTIVE_PACKET_BYTES, PACKET_BYTES, GrowthBudget
 
 if TYPE_CHECKING:
     from ktnet.stream.datachannel import DataChannel
@@ -99,6 +99,7 @@ class DataPath(asyncio.BufferedProtocol):
         self._alone_s = 0.0
         self._blocked = False
         self._turns: deque[DataChannel] = deque()
+        self.growth = GrowthBudget()
 
     @property
     def path(self) -> str:

@@ -54,7 +54,7 @@ class ChannelOpening:
         self._connection = connection
         self._carrier = carrier
         self._windows = windows
-        self._window_bytes = windows.take()
+        self._window_bytes = 0
         self._receiver = receiver
         self._traffic = surroundings.traffic
         self._flow = ChannelFlow(receiver, surroundings, self._gone)
@@ -78,6 +78,7 @@ class ChannelOpening:
         self, control: ChannelControl, target: tuple[str, int], origin: tuple[str, int]
     ) -> None:
         """Ask for a `direct-tcpip` channel; the receiver is told how that went."""
+        self._window_bytes = self._windows.take_first()
         control.ask(self, target, origin, self._window_bytes)
 
     def build_session(self) -> Any:
@@ -98,6 +99,7 @@ class ChannelOpening:
 
     async def run(self, begin: Begin) -> None:
         """Open; the receiver is told how that went."""
+        self._window_bytes = self._windows.take()
         try:
             channel: Channel = self._connection.create_tcp_channel(
                 None, "strict", self._window_bytes, PACKET_BYTES

@@ -37,6 +37,7 @@ class Pacer:
     __slots__ = (
         "_acknowledged",
         "_adjustment",
+        "_growth",
         "_least_round_trip_s",
         "_measured_s",
         "_probing",
@@ -48,6 +49,7 @@ class Pacer:
     def __init__(self) -> None:
         self._sent = self._acknowledged = 0
         self._adjustment = 0.0
+        self._growth = 0
         self._rate = 0.0
         self._least_round_trip_s = inf
         self._measured_s = 0.0
@@ -65,8 +67,16 @@ class Pacer:
         if self._sample is None:
             self._sample = (self._sent, self._acknowledged, now_s)
 
+    def window_grows(self, count: int) -> None:
+        """By so many bytes, in what the peer is going to say next: it hasn't taken those."""
+        self._growth += count
+
     def acknowledged(self, count: int, now_s: float) -> None:
-        """The peer lets us send so many bytes more: it has taken that many."""
+        """The peer lets us send so many bytes more: it has taken that many, but for growth."""
+        if self._growth:
+            growth = min(count, self._growth)
+            self._growth -= growth
+            count -= growth
         self._acknowledged += count
         # It tells in steps, ours in small ones and others in half windows. What it will tell
         # next has to be on its way, or both would wait for each other.

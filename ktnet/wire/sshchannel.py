@@ -19,6 +19,10 @@ MSG_CLOSE = 97
 MSG_REQUEST = 98
 MSG_FAILURE = 100
 
+WINDOW_GROWTH = b"window-growth@ktnet"
+"""A request of ours (RFC 4254 section 5.4; who doesn't know it ignores it): so many bytes of the
+next WINDOW_ADJUST aren't for data that was taken, but make the window larger."""
+
 DIRECT_TCPIP = b"direct-tcpip"
 
 _NUMBER = struct.Struct(">I")
@@ -146,6 +150,23 @@ def parse_wants_reply(payload: bytes) -> bool:
     if at >= len(payload):
         raise RemoteProtocolError("a malformed SSH channel request")
     return payload[at] != 0
+
+
+def build_window_growth(recipient: int, count: int) -> bytes:
+    """The channel request that says so; nobody is to answer it."""
+    head = _TO_CHANNEL.pack(MSG_REQUEST, recipient) + _build_string(WINDOW_GROWTH)
+    return head + b"\0" + _NUMBER.pack(count)
+
+
+def parse_window_growth(payload: bytes) -> int | None:
+    """How many bytes an SSH_MSG_CHANNEL_REQUEST tells of; None: it is about something else."""
+    kind, at = _parse_string(payload, _TO_CHANNEL.size)
+    if kind != WINDOW_GROWTH:
+        return None
+    count, at = _parse_number(payload, at + 1)
+    if at != len(payload):
+        raise RemoteProtocolError("a window's growth with something behind it")
+    return count
 
 
 def _build_terms(number: int, window_bytes: int, largest_packet_bytes: int) -> Terms:

@@ -20,7 +20,7 @@ from capture_scene import (
     in_namespace,
     ip,
 )
-from capture_sockets import connected, error_of, receive, send, until
+from capture_sockets import connected, error_of, receive, send
 
 from ktnet.capture.engine import open_capture
 from ktnet.errors import HostNetworkError

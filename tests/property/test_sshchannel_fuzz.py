@@ -17,18 +17,21 @@ from ktnet.wire.sshchannel import (
     MSG_CLOSE,
     MSG_OPEN_CONFIRMATION,
     MSG_OPEN_FAILURE,
+    MSG_REQUEST,
     TcpOpen,
     Terms,
     build_open_confirmation,
     build_open_failure,
     build_tcp_open,
     build_to_channel,
+    build_window_growth,
     parse_open_confirmation,
     parse_open_failure,
     parse_open_kind,
     parse_recipient,
     parse_tcp_open,
     parse_wants_reply,
+    parse_window_growth,
 )
 
 numbers = st.integers(0, 0xFFFFFFFF)
@@ -63,11 +66,28 @@ def test_answers_are_read_as_they_were_built(number, theirs, reason):
     assert parse_open_failure(failure) == theirs.number
 
 
+@given(numbers, numbers, st.integers(0, 30))
+def test_a_windows_growth_is_read_as_it_was_built_or_refused(number, count, cut):
+    payload = build_window_growth(number, count)
+    assert parse_recipient(payload) == number
+    assert not parse_wants_reply(payload)
+    assert parse_window_growth(payload) == count
+    for changed in (payload[: min(5 + cut, len(payload) - 1)], payload + b"x"):
+        with pytest.raises(RemoteProtocolError):
+            parse_window_growth(changed)
+
+
+@given(numbers, st.binary(max_size=40), st.booleans())
+def test_other_requests_are_of_no_growth(number, kind, reply):
+    payload = build_to_channel(MSG_REQUEST, number) + len(kind).to_bytes(4, "big") + kind
+    assert parse_window_growth(payload + bytes((reply,))) is None
+
+
 @given(st.binary(min_size=1, max_size=200))
 def test_anything_is_read_or_refused(payload):
     for parse in (
         *(parse_open_kind, parse_tcp_open, parse_open_confirmation, parse_open_failure),
-        *(parse_recipient, parse_wants_reply),
+        *(parse_recipient, parse_wants_reply, parse_window_growth),
     ):
         with contextlib.suppress(RemoteProtocolError):
             parse(payload)
@@ -96,6 +116,9 @@ class Nobody:
 
     def eof_received(self):
         return True
+
+    def window_grows(self, count):
+        pass
 
     def connection_lost(self, exc):
         self.over += 1

@@ -6,10 +6,14 @@ import asyncio
 import hashlib
 import time
 
+import pytest
 from tunnel_ends import echo, open_flow, open_target, open_tunnel, run, until
+
+from ktnet.wire.window import LARGEST_BYTES
 
 MIB = 1 << 20
 SIZE_BYTES = 64 * MIB
+BUSY_BYTES = 24 * MIB
 
 
 def test_64_mib_up_arrives_unchanged(record_property):
@@ -72,6 +76,47 @@ def test_64_mib_down_arrive_unchanged(record_property):
     record_property("down_mib_per_s", round(rate))
     print(f"down: {rate:.0f} MiB/s, both ends and both peers in one process")
     assert result == digest
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_many_that_are_silent_leave_one_that_is_busy_the_largest_window(way, ssh_path):
+    """And its sender knows what is under way: growth isn't what has arrived."""
+    if ssh_path == "asyncssh":
+        pytest.skip("asyncssh's windows don't grow")
+
+    async def scenario():
+        async def peer(sock):
+            loop = asyncio.get_running_loop()
+            if way == "down" and await loop.sock_recv(sock, 1) == b"b":
+                await loop.sock_sendall(sock, bytes(BUSY_BYTES))
+            while await loop.sock_recv(sock, 1 << 18):
+                pass
+
+        async with open_target(peer) as port, open_tunnel() as (link, ends):
+            for _ in range(100):
+                await open_flow(link, port).until_open()
+            receiver = open_flow(link, port)
+            receiver.keep = False
+            flow = await receiver.until_open()
+            (server_side,) = ends.shadow.connections
+            channels = [link._carrier._channels, server_side.get_extra_info("carrier")._channels]
+            sender, taker = (each[max(each)] for each in (channels[:: 1 if way == "up" else -1]))
+            assert taker._growth.window_bytes < LARGEST_BYTES // 10
+            if way == "down":
+                flow.write(b"b")
+                await receiver.until(lambda r: r.received == BUSY_BYTES)
+            else:
+                for _ in range(BUSY_BYTES >> 16):
+                    await receiver.until(lambda r: not r.paused)
+                    flow.write(bytes(1 << 16))
+                await until(lambda: not sender._unsent)
+            await until(lambda: sender._window + taker._taken_bytes == taker._growth.window_bytes)
+            assert taker._growth.window_bytes == LARGEST_BYTES
+            # All has arrived, and the peer has been told of all but the last bytes.
+            assert sender._pacer.in_flight == taker._taken_bytes
+            flow.reset()
+
+    run(scenario())
 
 
 def test_1000_flows_at_once_each_echo():
