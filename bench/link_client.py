@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from ktnet.link.connection import open_link
+from ktnet.stream.garbage import spare_what_stays
 from ktnet.stream.limits import raise_descriptor_limit
 from ktnet.stream.listener import open_listener
 from ktnet.stream.loop import run as run_loop
@@ -32,4 +33,5 @@ async def run(host: str, port: int, host_key: str, key_file: str, forwards: list
 
 if __name__ == "__main__":
     raise_descriptor_limit()
+    spare_what_stays()
     run_loop(run(sys.argv[1], int(sys.argv[2]), *sys.argv[3:5], sys.argv[5:]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from ktnet.commands.progress import Progress
 from ktnet.errors import Interrupted, KtnetError, NotFound, UsageError
 from ktnet.session.options import ClusterOptions
 from ktnet.session.running import Running
+from ktnet.stream.garbage import spare_what_stays
 from ktnet.stream.loop import run as run_loop
 from ktnet.tasks import open_tasks
 
@@ -42,9 +42,7 @@ def run_in_foreground(
     described = describe_asked(command, cluster)
 
     def run(on_ready: Callable[[], None] | None) -> None:
-        # All that is loaded stays. A look through it for garbage takes the processor for 0.1 s and
-        # more, and meanwhile nobody in the cluster hears from us.
-        gc.freeze()
+        spare_what_stays()
         run_loop(_Foreground(described, progress, on_ready).run(opening))
 
     if detach:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import signal
 import sys
@@ -20,6 +19,7 @@ from ktnet.shadow.lifetime import EXIT_SESSION_OVER, EXIT_TERMINATED
 from ktnet.shadow.log import EventLog, take_over_logging, take_over_loop, write_to_stdout
 from ktnet.shadow.resolver import Resolver, parse_nameservers
 from ktnet.shadow.server import Shadow, open_server
+from ktnet.stream.garbage import spare_what_stays
 from ktnet.stream.limits import raise_descriptor_limit
 from ktnet.stream.loop import run as run_loop
 from ktnet.wire.shadow import build_host_key_line
@@ -46,7 +46,7 @@ def main() -> int:
     log = EventLog(build_host_key_line(build_public_key(host_key)), write_to_stdout)
     take_over_logging(log)
     raise_descriptor_limit()
-    gc.freeze()  # all that is loaded stays: no connection waits for a look through it
+    spare_what_stays()
     try:
         return run_loop(run_shadow(arguments, host_key, log))
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from ktnet.shadow.resolver import Resolver
 from ktnet.shadow.router.listener import RouterPort, open_router_port
 from ktnet.shadow.router.table import Table
 from ktnet.shadow.server import Shadow, open_server
+from ktnet.stream.garbage import spare_what_stays
 from ktnet.stream.limits import raise_descriptor_limit
 from ktnet.stream.loop import run as run_loop
 from ktnet.wire.shadow import build_host_key_line
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     log = EventLog(build_host_key_line(build_public_key(host_key)), write_to_stdout)
     take_over_logging(log)
     raise_descriptor_limit()
-    gc.freeze()  # all that is loaded stays: requests needn't wait for a look through it
+    spare_what_stays()
     try:
         return run_loop(run_router(arguments, host_key, log))
     except OSError as error:
