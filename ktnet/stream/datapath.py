@@ -331,7 +331,10 @@ class DataPath(asyncio.BufferedProtocol):
         outbox = self._outbox
         was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
         outbox.add_data(sealer, number, data, most_bytes)
-        self._added(was_empty)
+        if outbox.sealed_bytes >= INTERACTIVE_PACKET_BYTES and not most_bytes:
+            self.flush()  # somebody waits for what may come behind it
+        else:
+            self._added(was_empty)
 
     def send_window_adjust(self, number: int, more_bytes: int) -> None:
         """Let the peer send so many bytes more on its channel `number`."""
