@@ -65,7 +65,7 @@ FEWER = tuple(name for name in MEASURES if not name.endswith("_64"))
 """For ways that 64 streams say nothing new of: of sshuttle they break some (it waits by select(2)
 for seconds), and by port-forward the lab's API server is what is measured."""
 
-LATENCY = ("up_1", "up_8", "down_1", "down_8", "round_trip_under_up", "round_trip_under_down")
+LATENCY = ("up_1", "down_1", "round_trip_under_up", "round_trip_under_down")
 """What sshuttle's control of latency has a part in."""
 
 FIND_SERVICE = """

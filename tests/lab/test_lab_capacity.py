@@ -116,6 +116,7 @@ def is_answered(lab: Lab, address: str) -> bool:
     return done.stdout == "200\n"
 
 
+@pytest.mark.alone
 def test_labs_stand_side_by_side_and_go_without_a_trace() -> None:
     before = host_state()
     names = [f"side{number}-{os.getpid()}" for number in range(LABS)]
@@ -136,6 +137,7 @@ def run_all(commands: Any) -> None:
     assert [process.wait(120) for process in running] == [0] * len(running)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "rounds", [3, pytest.param(100, marks=pytest.mark.soak)], ids=["few", "many"]

@@ -86,6 +86,7 @@ def shared() -> Iterator[Lab]:
         yield lab
 
 
+@pytest.mark.alone
 def test_up_is_quick_and_down_leaves_nothing() -> None:
     name = f"quick-{os.getpid()}"
     before = host_state()
@@ -187,6 +188,7 @@ def test_two_labs_stand_side_by_side(shared: Lab) -> None:
     assert shared.census()["tomcat"]["podName"] in pods
 
 
+@pytest.mark.alone
 def test_up_after_a_kill_cleans_what_was_left() -> None:
     name = f"killed-{os.getpid()}"
     before = host_state()
@@ -231,6 +233,7 @@ def test_down_without_a_lab_is_no_error() -> None:
     assert "there is no lab" in ktnet("lab", "down", "--name", f"absent-{os.getpid()}").stdout
 
 
+@pytest.mark.alone
 def test_a_failing_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     name = f"failing-{os.getpid()}"
     before = host_state()
