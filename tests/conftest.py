@@ -1,8 +1,8 @@
 """Which tests run, in which order, and which of them by themselves.
 
 Those with full counts run only where they were asked for (`make soak`). What measures, or looks at
-what the whole machine has (`alone`), comes after all others, what is about all requests of a test run (`last`) after
-that: with workers (`workers`), in one of them, when the others have ended.
+what the whole machine has (`alone`), comes after all others, what is about all requests of a test
+run (`last`) after that: with workers (`workers`), in one of them, when the others have ended.
 """
 
 import multiprocessing

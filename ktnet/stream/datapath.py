@@ -329,20 +329,17 @@ class DataPath(asyncio.BufferedProtocol):
         They may go with what was said before, and with what follows, in a packet of `most_bytes`.
         """
         outbox = self._outbox
-        was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
         outbox.add_data(sealer, number, data, most_bytes)
         if outbox.sealed_bytes >= INTERACTIVE_PACKET_BYTES and not most_bytes:
             self.flush()  # somebody waits for what may come behind it
         else:
-            self._added(was_empty)
+            self._added()
 
     def send_window_adjust(self, number: int, more_bytes: int) -> None:
         """Let the peer send so many bytes more on its channel `number`."""
         if (sealer := self.find_sealer()) is not None:
-            outbox = self._outbox
-            was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
-            outbox.add_window_adjust(sealer, number, more_bytes)
-            self._added(was_empty)
+            self._outbox.add_window_adjust(sealer, number, more_bytes)
+            self._added()
         else:  # asyncssh keeps it while keys are being renewed
             words = (number.to_bytes(4, "big"), more_bytes.to_bytes(4, "big"))
             self._ssh.send_packet(MSG_WINDOW_ADJUST, b"".join(words))
@@ -350,17 +347,15 @@ class DataPath(asyncio.BufferedProtocol):
     def send_control(self, payload: bytes) -> None:
         """Send a message about a channel, in order with everything else."""
         if (sealer := self.find_sealer()) is not None:
-            outbox = self._outbox
-            was_empty = not (outbox.sealed_bytes or outbox.gathered_bytes)
-            outbox.add_payload(sealer, payload)
-            self._added(was_empty)
+            self._outbox.add_payload(sealer, payload)
+            self._added()
         else:  # as above
             self._ssh.send_packet(payload[0], payload[1:])
 
-    def _added(self, was_empty: bool) -> None:
+    def _added(self) -> None:
         """Have what was added leave: at once, or with what else there will be in this turn."""
         outbox = self._outbox
-        if outbox.sealed_bytes >= BATCH_BYTES or (was_empty and self._is_alone()):
+        if outbox.sealed_bytes >= BATCH_BYTES or (outbox.count == 1 and self._is_alone()):
             self.flush()
         elif not call_last(self.flush) and self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)

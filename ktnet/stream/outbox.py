@@ -32,6 +32,8 @@ class Outbox:
         # So much at most, one packet that is being gathered, and one that has it sealed.
         self._buffer = bytearray(BATCH_BYTES + 2 * (DATA_OFFSET + PACKET_BYTES + OVERHEAD_BYTES))
         self._view = memoryview(self._buffer)
+        self.count = 0
+        """Of what has been added since it was emptied."""
         self.sealed_bytes = 0
         self.gathered_bytes = 0
         self.uncounted_bytes = 0
@@ -42,6 +44,7 @@ class Outbox:
     def add_data(self, sealer: Sealer, number: int, data: memoryview, most_bytes: int) -> None:
         """Data for the peer's channel `number`, at most PACKET_BYTES; in one packet with what is
         being gathered if that makes no more than `most_bytes`."""
+        self.count += 1
         data_bytes = len(data)
         gathered_bytes = self.gathered_bytes
         if gathered_bytes:
@@ -76,12 +79,14 @@ class Outbox:
 
     def add_window_adjust(self, sealer: Sealer, number: int, more_bytes: int) -> None:
         """The peer may send so many bytes more on its channel `number`."""
+        self.count += 1
         self.close_packet()
         payload_bytes = put_window_adjust(self._buffer, self.sealed_bytes, number, more_bytes)
         self._seal(sealer, self._view, self.sealed_bytes, payload_bytes)
 
     def add_payload(self, sealer: Sealer, payload: bytes) -> None:
         """Any other message, at most PACKET_BYTES."""
+        self.count += 1
         self.close_packet()
         begin = self.sealed_bytes + PAYLOAD_OFFSET
         self._view[begin : begin + len(payload)] = payload
@@ -99,10 +104,11 @@ class Outbox:
             return False
         self._view[self.sealed_bytes : end] = data
         self.sealed_bytes = end
+        self.count += 1
         return True
 
     def take(self) -> memoryview:
         """All there is, sealed; valid until something is added."""
         self.close_packet()
-        count, self.sealed_bytes = self.sealed_bytes, 0
-        return self._view[:count]
+        taken_bytes, self.sealed_bytes, self.count = self.sealed_bytes, 0, 0
+        return self._view[:taken_bytes]
