@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ktnet.capture.budget import Budget
 from ktnet.capture.commands import Buffer
-from ktnet.wire.tcp import FIN, HEADER_BYTES, PSH, SYN, sequence_add
+from ktnet.wire.tcp import FIN, HEADER_BYTES, PSH, SYN, sequence_add, sequence_delta
 
 LARGEST_PAYLOAD_BYTES = 0xFFFF - 20 - HEADER_BYTES
 """Of a super-packet: IPv4 counts 65,535 bytes, headers included."""
@@ -119,9 +119,7 @@ class SendingHalf:
 
     def position(self, ack: int) -> int:
         """The position that an acknowledgement number means, which may be nonsense."""
-        # As sequence_delta has it: this is asked of every packet.
-        ahead = ack - self._seq_base - self.acknowledged
-        return self.acknowledged + ((ahead + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+        return self.acknowledged + sequence_delta(ack, self._seq_base + self.acknowledged)
 
     # -- from the far side -----------------------------------------------------------------
 

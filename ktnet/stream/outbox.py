@@ -52,17 +52,15 @@ class Outbox:
                 self._gather(data, data_bytes)
                 return
             self.close_packet()
-        if data_bytes <= WHOLE_BYTES:
-            self._number, self._sealer = number, sealer
-            self._gather(data, data_bytes)
-        elif (scratch := find_scratch(data)) is not None:
+        is_whole = data_bytes > WHOLE_BYTES
+        if is_whole and (scratch := find_scratch(data)) is not None:
             payload_bytes = put_data_header(scratch, PACKET_START, number, data_bytes)
             self._seal(sealer, scratch.whole, PACKET_START, payload_bytes)
-        else:
-            begin = self.sealed_bytes + DATA_OFFSET
-            self._view[begin : begin + data_bytes] = data
-            payload_bytes = put_data_header(self._buffer, self.sealed_bytes, number, data_bytes)
-            self._seal(sealer, self._view, self.sealed_bytes, payload_bytes)
+            return
+        self._number, self._sealer = number, sealer
+        self._gather(data, data_bytes)
+        if is_whole:
+            self.close_packet()
 
     def _gather(self, data: memoryview, data_bytes: int) -> None:
         begin = self.sealed_bytes + DATA_OFFSET + self.gathered_bytes

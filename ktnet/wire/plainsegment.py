@@ -13,14 +13,13 @@ from ktnet.wire.ipv4 import HEADER_BYTES as IPV4_BYTES
 from ktnet.wire.ipv4 import MORE_FRAGMENTS_AND_OFFSET, PROTOCOL_TCP
 from ktnet.wire.tcp import ACK, RST, SYN, Segment
 from ktnet.wire.tcp import HEADER_BYTES as TCP_BYTES
-from ktnet.wire.vnet import FLAG_DATA_VALID, FLAG_NEEDS_CHECKSUM, VNET_HEADER_BYTES
+from ktnet.wire.vnet import TRUSTED_FLAGS, VNET_HEADER_BYTES
 
 FourTuple = tuple[bytes, int, bytes, int]
 """Source address and port, destination address and port."""
 
 _HEADERS = struct.Struct("!B9xBxHxxHxBxx4s4sHHIIBBH4x")  # vnet, IPv4, TCP
 _HEADERS_BYTES = VNET_HEADER_BYTES + IPV4_BYTES + TCP_BYTES
-_TRUSTED = FLAG_NEEDS_CHECKSUM | FLAG_DATA_VALID
 _WITHOUT_OPTIONS = 0x45  # version 4, five words
 
 
@@ -55,7 +54,7 @@ def parse_plain_segment(frame: memoryview) -> tuple[FourTuple, Segment] | None:
         or protocol != PROTOCOL_TCP
         or flags & (ACK | SYN | RST) != ACK
         or fragment & MORE_FRAGMENTS_AND_OFFSET
-        or not trust & _TRUSTED
+        or not trust & TRUSTED_FLAGS
         or not _HEADERS_BYTES <= payload_start <= frame_end <= len(frame)
     ):
         return None

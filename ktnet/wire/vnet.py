@@ -19,6 +19,8 @@ FLAG_NEEDS_CHECKSUM = 1
 """The checksum field holds the pseudo header's sum only: whoever sends it on must complete it."""
 FLAG_DATA_VALID = 2
 """The kernel has verified the checksum."""
+TRUSTED_FLAGS = FLAG_NEEDS_CHECKSUM | FLAG_DATA_VALID
+"""Any of these: the packet never left this machine, or the kernel has verified it."""
 
 GSO_NONE = 0
 GSO_TCP_IPV4 = 1
@@ -37,8 +39,8 @@ class VnetHeader(NamedTuple):
 
     @property
     def checksum_is_trusted(self) -> bool:
-        """The packet never left this machine, or the kernel has verified it."""
-        return bool(self.flags & (FLAG_NEEDS_CHECKSUM | FLAG_DATA_VALID))
+        """Whether nobody has to verify it."""
+        return bool(self.flags & TRUSTED_FLAGS)
 
 
 def parse_vnet_header(frame: bytes | bytearray | memoryview) -> VnetHeader:
